@@ -1,0 +1,52 @@
+# make demo   install and run the quick start: train, evaluate, explain on the shipped corpus
+# make test   install and run every check and every test
+# Both need Python 3.11 or newer and nothing else.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# torch first and alone: a looser requirement would pull gigabytes of CUDA libraries.
+TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
+
+.PHONY: demo test test-fast lint mutants coverage format bench clean
+
+demo: $(VENV)/.quickstart
+	$(BIN)/armorm demo
+
+test: $(VENV)/.dev lint
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov=armorm --cov-report= -m "not slow and not gpu and not network"
+	$(BIN)/python -m coverage report --include='src/armorm/heads/*,src/armorm/evaluate/*' --fail-under=95
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "slow and not gpu and not network"
+
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not gpu and not network"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/codespell src tests docs recipes examples README.md CHANGELOG.md CONTRIBUTING.md
+	$(BIN)/pydoclint -q src
+	$(BIN)/lint-imports
+	$(BIN)/basedpyright
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) runs build dist
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "armorm needs Python 3.11 or newer; found " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.quickstart: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -q -c constraints.txt $(TORCH)
+	$(PIP) install -q -c constraints.txt -e '.[quickstart]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -q -c constraints.txt $(TORCH)
+	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.quickstart

@@ -1,0 +1,64 @@
+"""Interpretable multi-objective reward models: train, score, explain, steer, evaluate.
+
+Importing `armorm` is cheap: torch is loaded with the first name that needs it,
+transformers with the first model.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from armorm.errors import (
+    ArmormError,
+    BundleError,
+    DataError,
+    FeatureError,
+    MissingDependency,
+    RecipeError,
+    StorageError,
+)
+from armorm.types import (
+    Candidates,
+    Conversation,
+    Message,
+    Objective,
+    PreferencePair,
+    RatedResponse,
+    Scale,
+)
+
+if TYPE_CHECKING:
+    from armorm.model.reward import Explanation, RewardModel, Scores
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArmormError",
+    "BundleError",
+    "Candidates",
+    "Conversation",
+    "DataError",
+    "Explanation",
+    "FeatureError",
+    "Message",
+    "MissingDependency",
+    "Objective",
+    "PreferencePair",
+    "RatedResponse",
+    "RecipeError",
+    "RewardModel",
+    "Scale",
+    "Scores",
+    "StorageError",
+    "__version__",
+]
+
+_LAZY = {name: "armorm.model.reward" for name in ("Explanation", "RewardModel", "Scores")}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name that needs torch on first use."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'armorm' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Reading rows: files and hubs to rows, scales, splits, pairs from ratings, summaries; no tensors."""

@@ -1,0 +1,1 @@
+"""Why one response scores higher than another, for a reader."""

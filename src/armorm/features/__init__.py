@@ -1,0 +1,1 @@
+"""From conversations to features of a frozen backbone, on disk."""

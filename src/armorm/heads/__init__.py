@@ -1,0 +1,1 @@
+"""Pure functions on features: ridge, debias, gating, preference heads, composition."""

@@ -1,0 +1,1 @@
+"""The reward model: backbone plus heads, saved as a bundle."""

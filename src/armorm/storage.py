@@ -1,0 +1,171 @@
+"""Writing that is whole or absent, and digests; it does not know what the bytes mean."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from armorm.errors import StorageError
+
+_CHUNK = 1 << 20
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn a failing disk into a located `StorageError`.
+
+    Args:
+        path: What is being written; named in the error.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        StorageError: the disk is full, read-only, over quota or fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(
+                f"{path}: the disk is full; free some space and run the same command again, "
+                "it continues where it stopped"
+            ) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR):
+            raise StorageError(f"{path}: cannot be written: {os.strerror(error.errno)}") from error
+        raise
+    except Exception as error:  # safetensors reports I/O errors as its own type, by text
+        if "os error 28" in str(error) or "No space left" in str(error):
+            raise StorageError(
+                f"{path}: the disk is full; free some space and run the same command again, "
+                "it continues where it stopped"
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path that becomes `path` when the block ends without error.
+
+    The temporary file lies in the same folder, is synced and then renamed, so that a
+    reader, or a run after a kill, sees the old file or the new one, never a part.
+
+    Args:
+        path: The file to write; its folder is made when absent.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        StorageError: the disk is full or cannot be written.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        part = Path(name)
+        try:
+            yield part
+            _sync(part)
+            part.chmod(0o644)
+            part.replace(path)
+            _sync(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that replaces `path` when the block ends without error.
+
+    Args:
+        path: The folder to write; an older one of that name is replaced.
+
+    Yields:
+        The folder to write into.
+
+    Raises:
+        StorageError: the disk is full or cannot be written.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        old = part.with_suffix(".old")
+        try:
+            yield part
+            for file in part.rglob("*"):
+                _sync(file)
+            part.chmod(0o755)
+            if path.exists():
+                path.replace(old)
+            part.replace(path)
+            _sync(path.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole.
+
+    Args:
+        path: The file.
+        content: Its bytes.
+    """
+    with whole_file(path) as part:
+        part.write_bytes(content)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with two spaces of indent and a final newline; NaN is refused.
+
+    Args:
+        path: The file.
+        content: Anything `json` can write.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits.
+
+    Args:
+        path: The file.
+    """
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            sha.update(chunk)
+    return sha.hexdigest()
+
+
+def fingerprint(content: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of a value, to name what a result depends on.
+
+    Args:
+        content: Anything `json` can write; the order of keys does not matter.
+
+    Example:
+        >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+        True
+    """
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Ask the system to put a file or folder on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

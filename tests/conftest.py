@@ -1,0 +1,35 @@
+"""What every test runs under: no network but loopback, warnings are errors, shapes are checked."""
+
+import ipaddress
+import os
+import socket
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from jaxtyping import install_import_hook
+
+# Shapes of private functions are checked on every call of the test run, and only there.
+install_import_hook("armorm", "strictness.check")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch):
+    """Refuse every connection that leaves this machine."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            host = address[0]
+            if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+                raise RuntimeError(f"a test tried to connect to {host!r}: tests use loopback only")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
