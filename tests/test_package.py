@@ -1,8 +1,6 @@
 import subprocess
 import sys
 
-import armorm
-
 
 def test_import_loads_neither_torch_nor_transformers():
     code = "import armorm, sys; print([m for m in ('torch', 'transformers') if m in sys.modules])"

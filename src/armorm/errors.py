@@ -1,4 +1,4 @@
-"""The errors a user can cause or meet; each is one sentence that says where, what must hold, what was found."""
+"""The errors a user can cause or meet: where, what must hold, what was found, in one sentence."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ _CHUNK = 1 << 20
 
 
 @contextlib.contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path) -> Generator[None]:
     """Turn a failing disk into a located `StorageError`.
 
     Args:
@@ -52,7 +52,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path) -> Generator[Path]:
     """Give a temporary path that becomes `path` when the block ends without error.
 
     The temporary file lies in the same folder, is synced and then renamed, so that a
@@ -83,7 +83,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path) -> Generator[Path]:
     """Give a temporary folder that replaces `path` when the block ends without error.
 
     Args:
@@ -140,6 +140,9 @@ def digest_file(path: Path) -> str:
 
     Args:
         path: The file.
+
+    Returns:
+        The digest in lower case.
     """
     sha = hashlib.sha256()
     with path.open("rb") as file:
@@ -153,6 +156,9 @@ def fingerprint(content: Any) -> str:
 
     Args:
         content: Anything `json` can write; the order of keys does not matter.
+
+    Returns:
+        64 hexadecimal digits.
 
     Example:
         >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})

@@ -1,0 +1,48 @@
+"""The `armorm` command: one file a command, no logic of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from armorm import __version__
+from armorm.cli import terminal
+
+app = typer.Typer(
+    name="armorm",
+    help="Interpretable multi-objective reward models: train, score, explain, steer, evaluate.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Look at rows before training on them.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+def _version(value: bool) -> None:
+    """Print the version and leave."""
+    if value:
+        terminal.stdout().print(f"armorm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Interpretable multi-objective reward models: train, score, explain, steer, evaluate."""
+
+
+def main() -> None:
+    """Run the command line."""
+    # Each module adds its command to `app`; imported here so that the order is that of --help.
+    from armorm.cli import data, demo, evaluate, explain, score, train  # noqa: F401, I001
+
+    terminal.run(app)
+
+
+if __name__ == "__main__":
+    main()

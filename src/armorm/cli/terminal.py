@@ -1,0 +1,96 @@
+"""What every command shares: results on stdout, progress on stderr, errors as one line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Generator
+
+import click
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from armorm.errors import ArmormError, RecipeError
+
+Watch = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
+
+
+class OptionError(ArmormError):
+    """A value on the command line cannot be used."""
+
+
+def stdout() -> Console:
+    """Return a console for results; wide enough for tables when piped."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
+    return Console(width=width, highlight=False)
+
+
+def stderr() -> Console:
+    """Return a console for progress and remarks."""
+    return Console(stderr=True, highlight=False)
+
+
+@contextlib.contextmanager
+def progress_bars() -> Generator[Watch]:
+    """Show one progress bar a stage on stderr.
+
+    Yields:
+        A function to call with (stage, done, total).
+    """
+    bars: dict[str, TaskID] = {}
+    columns = (
+        TextColumn("{task.description:<26}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=stderr()) as progress:
+
+        def watch(stage: str, done: int, total: int) -> None:
+            if stage not in bars:
+                bars[stage] = progress.add_task(stage, total=total)
+            progress.update(bars[stage], completed=done, total=total)
+
+        yield watch
+
+
+def run(application: typer.Typer) -> None:
+    """Run the command line and turn our errors into one line and exit code 2.
+
+    Args:
+        application: The commands.
+    """
+    try:
+        sys.exit(application(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except RecipeError as error:
+        _stop(list(error.mistakes))
+    except ArmormError as error:
+        _stop([str(error)])
+    except (KeyboardInterrupt, click.Abort):
+        _stop(["interrupted: run the same command again, it continues where it stopped"], code=130)
+    except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def _stop(lines: list[str], code: int = 2) -> None:
+    """Print each line on stderr, unwrapped, and leave."""
+    for line in lines:
+        print("error: " + " ".join(line.split("\n")), file=sys.stderr)  # noqa: T201
+    sys.exit(code)

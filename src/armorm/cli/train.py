@@ -1,0 +1,67 @@
+"""`armorm train`: a recipe in, a run folder out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from armorm.cli import terminal
+from armorm.cli.main import app
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A YAML file; see recipes/.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Run folder; default runs/NAME.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. gating.temperature=5."),
+    ] = None,
+    print_recipe: Annotated[
+        bool, typer.Option("--print-recipe", help="Check the recipe, print it whole and stop.")
+    ] = False,
+) -> None:
+    """Train a reward model: features, ridge, debias, gating, report, bundle.
+
+    Stages that are up to date are not run again; after Ctrl-C or a kill the same command
+    continues where it stopped.
+    """
+    from armorm.train.recipe import load_recipe
+    from armorm.train.run import recipe_yaml
+
+    parsed = load_recipe(recipe, set_ or [])
+    if print_recipe:
+        terminal.stdout().print(recipe_yaml(parsed), markup=False, end="")
+        return
+    run_and_show(parsed, output)
+
+
+def run_and_show(recipe: object, output: Path | None) -> Path:
+    """Train with progress bars on stderr and the summary tables on stdout.
+
+    Args:
+        recipe: The parsed recipe.
+        output: The run folder; None means `runs/NAME`.
+
+    Returns:
+        The run folder.
+    """
+    from armorm.evaluate.tables import summary
+    from armorm.train.config import Recipe
+    from armorm.train.run import train as train_run
+
+    assert isinstance(recipe, Recipe)
+    folder = output if output is not None else Path("runs") / recipe.name
+    with terminal.progress_bars() as watch:
+        done = train_run(recipe, folder, watch=watch)
+    remarks = terminal.stderr()
+    for note in done.notes:
+        remarks.print(f"note: {note}", markup=False)
+    remarks.print(done.work, markup=False)
+    terminal.stdout().print(summary(done.report))
+    remarks.print(f"run folder: {folder}", markup=False)
+    return folder

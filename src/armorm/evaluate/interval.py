@@ -1,0 +1,170 @@
+"""A figure with its interval, and the two closed forms for where resampling says too little."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from scipy import stats
+
+FEWEST_GROUPS = 20
+"""Prompts below which no interval is given: it would claim more than is known."""
+
+
+def _null_to_nan(value: object) -> object:
+    """JSON has no NaN; null is what a report holds instead."""
+    return math.nan if value is None else value
+
+
+def _nan_to_null(value: float) -> float | None:
+    """The inverse of `_null_to_nan`; infinite values do not occur in figures."""
+    return value if math.isfinite(value) else None
+
+
+Number = Annotated[
+    float,
+    BeforeValidator(_null_to_nan),
+    PlainSerializer(_nan_to_null, return_type=float | None),
+]
+"""A float whose NaN is null in JSON."""
+
+
+class Frozen(BaseModel):
+    """Base of everything a report holds: immutable, no unknown keys, strict about types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Interval(Frozen):
+    """A figure and the values it is compatible with."""
+
+    value: Number
+    """The figure on the rows as they are; NaN where it is undefined."""
+    low: Number
+    """Lower end; NaN without an interval."""
+    high: Number
+    """Upper end; NaN without an interval."""
+    n_rows: int
+    """Rows or pairs the figure rests on."""
+    n_groups: int
+    """Prompts these rows belong to; the independent draws."""
+    level: float = Field(default=0.95, gt=0, lt=1)
+    """Share of such intervals that contain the true figure, 0.95 for 95 %."""
+    method: Literal["bootstrap", "wilson", "agresti-min", "none"] = "bootstrap"
+    """How low and high were found; `none` where they are NaN."""
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether low and high are numbers."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+def value_only(value: float, *, n_rows: int, n_groups: int) -> Interval:
+    """Return a figure that comes without an interval.
+
+    Args:
+        value: The figure; NaN where it is undefined.
+        n_rows: Rows or pairs it rests on.
+        n_groups: Prompts these belong to.
+
+    Returns:
+        The figure with NaN for low and high.
+    """
+    return Interval(
+        value=value,
+        low=math.nan,
+        high=math.nan,
+        n_rows=n_rows,
+        n_groups=n_groups,
+        method="none",
+    )
+
+
+def wilson(sums: np.ndarray, sizes: np.ndarray, *, level: float) -> Interval:
+    """Return Wilson's interval of a share whose rows come in groups.
+
+    The rows of one prompt resemble each other, so n rows count as n_eff = p (1 - p) / V
+    independent ones, V the variance of p over prompts (at most n, and the number of
+    prompts where all agree and V is 0). The normal quantile is replaced by Student's with
+    one degree of freedom less than there are prompts. Unlike a percentile interval it
+    does not shrink to a point when every row is a win.
+
+    Args:
+        sums: Shape (g,). Sum of the rows, each in [0, 1], of each prompt.
+        sizes: Shape (g,). Number of rows of each prompt.
+        level: Confidence level.
+
+    Returns:
+        The share with its interval.
+
+    Source:
+        Wilson 1927; the effective number of rows as in Korn and Graubard 1998.
+
+    Example:
+        >>> whole = wilson(np.ones(50), np.ones(50), level=0.95)
+        >>> whole.value, round(whole.low, 3), whole.high
+        (1.0, 0.925, 1.0)
+    """
+    n_groups, n_rows = sums.size, float(sizes.sum())
+    share = float(sums.sum() / n_rows)
+    residual = sums - share * sizes
+    variance = float(residual @ residual) * n_groups / (n_groups - 1) / n_rows**2
+    spread = share * (1.0 - share)
+    effective = min(spread / variance, n_rows) if variance > 0 and spread > 0 else float(n_groups)
+    z = float(stats.t.ppf(0.5 + level / 2, n_groups - 1))
+    stretch = 1.0 + z**2 / effective
+    middle = (share + z**2 / (2 * effective)) / stretch
+    half = z / stretch * math.sqrt(spread / effective + z**2 / (4 * effective**2))
+    return Interval(
+        value=share,
+        # At a share of 0 or 1 the end equals the value; rounding must not put it beyond.
+        low=max(0.0, min(share, middle - half)),
+        high=min(1.0, max(share, middle + half)),
+        n_rows=int(n_rows),
+        n_groups=n_groups,
+        level=level,
+        method="wilson",
+    )
+
+
+def agresti_min(sums: np.ndarray, sizes: np.ndarray, *, level: float) -> Interval:
+    """Return an interval of a mean paired difference when hardly any pair differs.
+
+    Half a row is added to each cell of the two-by-two table of wins, that is one row that
+    speaks for either side: with s_g the sum of the differences of prompt g and n rows,
+    (sum s_g) / (n + 2) -+ z sqrt(sum s_g^2 + 1 - (sum s_g)^2 / (n + 2)) / (n + 2). Two
+    scorers that never differ get a narrow interval around 0 rather than a point.
+
+    Args:
+        sums: Shape (g,). Sum of the differences, each in [-1, 1], of each prompt.
+        sizes: Shape (g,). Number of rows of each prompt.
+        level: Confidence level.
+
+    Returns:
+        The mean difference with its interval.
+
+    Source:
+        Agresti and Min 2005; prompts with several rows are summed first, which they do
+        not treat.
+
+    Example:
+        >>> same = agresti_min(np.zeros(200), np.ones(200), level=0.95)
+        >>> same.value, round(same.low, 4), round(same.high, 4)
+        (0.0, -0.0098, 0.0098)
+    """
+    n_groups, n_rows = sums.size, float(sizes.sum())
+    total, padded = float(sums.sum()), n_rows + 2.0
+    z = float(stats.t.ppf(0.5 + level / 2, n_groups - 1))
+    half = z * math.sqrt(float(sums @ sums) + 1.0 - total**2 / padded) / padded
+    value = total / n_rows
+    return Interval(
+        value=value,
+        low=max(-1.0, min(value, total / padded - half)),
+        high=min(1.0, max(value, total / padded + half)),
+        n_rows=int(n_rows),
+        n_groups=n_groups,
+        level=level,
+        method="agresti-min",
+    )

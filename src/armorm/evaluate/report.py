@@ -1,0 +1,94 @@
+"""Writes and reads report.json and report.md; what stands in them is measured elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from armorm.errors import DataError
+from armorm.evaluate.figures import SCHEMA, Report
+from armorm.evaluate.markdown import Picture, render_markdown
+from armorm.storage import write_bytes, write_json
+
+JSON_NAME = "report.json"
+"""The report for programs."""
+MARKDOWN_NAME = "report.md"
+"""The report for readers."""
+
+
+def write_report(report: Report, folder: Path, *, pictures: Sequence[Picture] = ()) -> Path:
+    """Write report.json and report.md, each whole.
+
+    NaN becomes null. Keys stand in the order of the schema, so that one report has one
+    sequence of bytes.
+
+    Args:
+        report: The report.
+        folder: Where to write; made when absent.
+        pictures: What `write_plots` returned, to be embedded in report.md.
+
+    Returns:
+        Path of report.json.
+
+    Raises:
+        StorageError: the disk is full or cannot be written.
+    """
+    write_bytes(folder / MARKDOWN_NAME, render_markdown(report, pictures).encode())
+    # Last: a reader who finds report.json finds the rest.
+    write_json(folder / JSON_NAME, report_json(report))
+    return folder / JSON_NAME
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """Return the report as JSON values, NaN as None."""
+    return report.model_dump(mode="json", by_alias=True)
+
+
+def read_report(path: Path) -> Report:
+    """Read a report.
+
+    Args:
+        path: report.json, or the folder that holds it.
+
+    Returns:
+        The report; null figures are NaN.
+
+    Raises:
+        DataError: there is no such file; it is not JSON; its schema is another; a field
+            is missing, unknown or of another type (the first one is named).
+    """
+    file = path / JSON_NAME if path.is_dir() else path
+    try:
+        content: object = json.loads(file.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: must be a JSON file in UTF-8; {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{file}: must hold a JSON object; found {type(content).__name__}")
+    version = cast("dict[str, object]", content).get("schema")
+    if version != SCHEMA:
+        newer = isinstance(version, int) and version > SCHEMA
+        raise DataError(
+            f"{file}: `schema` must be {SCHEMA}; found {version!r}"
+            + (", written by a newer armorm" if newer else "")
+        )
+    try:
+        return Report.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"{file}: `{where}` does not fit the schema: {first['msg'].lower()}; "
+            f"found {_short(first['input'])}"
+        ) from error
+
+
+def _short(value: object) -> str:
+    """A value as it is shown in an error, never longer than a line."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

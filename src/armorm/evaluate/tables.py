@@ -1,0 +1,119 @@
+"""The summary of a report for the terminal, as a rich renderable; it prints nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from armorm.evaluate.bars import signed_bar
+from armorm.evaluate.figures import PreferenceFigures, Report
+from armorm.evaluate.interval import Interval
+from armorm.evaluate.wording import headline, number, share, spread, verdict
+
+_WIDE = 100
+_BAR = 24
+
+
+class Summary:
+    """The figures of a report; wider terminals get bars and verdicts as well."""
+
+    def __init__(self, report: Report) -> None:
+        """Keep the report.
+
+        Args:
+            report: What is shown; tables without figures are left out.
+        """
+        self._report = report
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render for the width at hand."""
+        wide = options.max_width >= _WIDE
+        if self._report.objectives:
+            yield _objectives(self._report, wide=wide, ascii_only=options.ascii_only)
+            yield Text()
+        if self._report.preferences:
+            yield _preferences(self._report.preferences, wide=wide)
+            yield Text()
+        for sentence in headline(self._report):
+            yield Text(sentence)
+        yield Text(self._report.protocol, style="dim")
+
+
+def summary(report: Report) -> Summary:
+    """Return objectives and scorers of a report as tables, and what was found in words.
+
+    Args:
+        report: The report.
+
+    Returns:
+        A renderable that fits 80 columns and uses more where there are more.
+    """
+    return Summary(report)
+
+
+def _objectives(report: Report, *, wide: bool, ascii_only: bool) -> Table:
+    """Spearman and R2 of each objective; on wide terminals with a bar."""
+    figures = report.objectives
+    level = _level(one.spearman for one in figures)
+    table = _table("objective", "rows", "Spearman", level, "R2", level)
+    if wide:
+        table.add_column("", no_wrap=True)
+    values = [one.spearman.value for one in figures if math.isfinite(one.spearman.value)]
+    low, high = min([0.0, *values]), max([0.0, *values])
+    for one in figures:
+        cells: list[str | Text] = [
+            one.name,
+            f"{one.n:,}",
+            number(one.spearman.value),
+            spread(one.spearman),
+            number(one.r2.value),
+            spread(one.r2),
+        ]
+        if wide and high > low:
+            value = one.spearman.value if math.isfinite(one.spearman.value) else 0.0
+            cells.append(signed_bar(value, low=low, high=high, width=_BAR, ascii_only=ascii_only))
+        table.add_row(*cells)
+    mean = report.mean_spearman
+    if mean is not None:
+        table.add_section()
+        table.add_row("mean", f"{mean.n_rows:,}", number(mean.value), spread(mean), style="bold")
+    return table
+
+
+def _preferences(preferences: Iterable[PreferenceFigures], *, wide: bool) -> Table:
+    """Accuracy of each scorer and its difference to the gated model."""
+    rows = list(preferences)
+    level = _level(one.accuracy for one in rows)
+    table = _table("scorer", "accuracy", level, "to gated", level)
+    if wide:
+        table.add_column("verdict", no_wrap=True)
+    for one in rows:
+        difference = one.difference_to_gated
+        cells = [one.scorer, share(one.accuracy), spread(one.accuracy, factor=100, digits=1)]
+        if difference is not None:
+            cells.append(number(100 * difference.value, digits=1, sign=True))
+            cells.append(spread(difference, factor=100, digits=1, sign=True))
+            cells.append(verdict(difference))
+        # The verdict is the last cell and has a column on wide terminals only.
+        table.add_row(*cells[: len(table.columns)], style="bold" if difference is None else "")
+    return table
+
+
+def _table(first: str, *numbers: str) -> Table:
+    """A plain table: names on the left, numbers to the right."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table.add_column(first, no_wrap=True, overflow="ellipsis")
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _level(intervals: Iterable[Interval]) -> str:
+    """Head of an interval column, such as `95 % interval`."""
+    levels = sorted({one.level for one in intervals if one.has_interval})
+    return f"{100 * levels[0]:g} % interval" if len(levels) == 1 else "interval"

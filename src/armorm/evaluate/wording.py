@@ -1,0 +1,132 @@
+"""Figures as text, the same in the terminal, in report.md and on pictures."""
+
+from __future__ import annotations
+
+import math
+
+from armorm.evaluate.figures import PreferenceFigures, Report
+from armorm.evaluate.interval import Interval
+
+UNDEFINED = "-"
+"""Shown where a figure is undefined."""
+
+
+def number(value: float, *, digits: int = 2, sign: bool = False) -> str:
+    """Return a number with fixed digits, or a dash where it is undefined.
+
+    Args:
+        value: The number; NaN where undefined.
+        digits: Digits after the point.
+        sign: Whether a plus sign is written.
+
+    Returns:
+        The text, without a minus in front of zero.
+
+    Example:
+        >>> number(0.456), number(-0.001), number(float("nan")), number(0.1, sign=True)
+        ('0.46', '0.00', '-', '+0.10')
+    """
+    if not math.isfinite(value):
+        return UNDEFINED
+    text = f"{value:{'+' if sign else ''}.{digits}f}"
+    return text.replace("-", "+" if sign else "") if float(text) == 0 else text
+
+
+def spread(interval: Interval, *, digits: int = 2, factor: float = 1.0, sign: bool = False) -> str:
+    """Return the interval alone, as `0.31 to 0.47`, or nothing where there is none.
+
+    Args:
+        interval: The figure.
+        digits: Digits after the point.
+        factor: Multiplies both ends, 100 for per cent.
+        sign: Whether plus signs are written.
+
+    Returns:
+        The text.
+    """
+    if not interval.has_interval:
+        return ""
+    low, high = (
+        number(factor * end, digits=digits, sign=sign) for end in (interval.low, interval.high)
+    )
+    return f"{low} to {high}"
+
+
+def share(interval: Interval) -> str:
+    """Return an accuracy in per cent, as `71.5 %`."""
+    value = number(100 * interval.value, digits=1)
+    return value if value == UNDEFINED else f"{value} %"
+
+
+def headline(report: Report) -> list[str]:
+    """Return what a run found, in one to three sentences.
+
+    Args:
+        report: The report.
+
+    Returns:
+        Sentences on preference accuracy, on the best baseline and on the objectives;
+        those whose figures are absent are left out.
+    """
+    sentences: list[str] = []
+    gated = next((row for row in report.preferences if row.difference_to_gated is None), None)
+    if gated is not None:
+        sentences.append(
+            f"The model prefers the chosen response in {share(gated.accuracy)} of {gated.n} "
+            f"preference pairs{_level(gated.accuracy, factor=100, digits=1, unit=' %')}."
+        )
+    rival = report.best_baseline()
+    if rival is not None:
+        sentences.append(_against(rival))
+    mean = report.mean_spearman
+    if mean is not None and math.isfinite(mean.value):
+        defined = [o for o in report.objectives if math.isfinite(o.spearman.value)]
+        plural = "" if len(defined) == 1 else "s"
+        sentences.append(
+            f"Its objective scores follow the ratings with a mean Spearman correlation of "
+            f"{number(mean.value)} over {len(defined)} objective{plural}{_level(mean)}."
+        )
+    return sentences
+
+
+def verdict(difference: Interval) -> str:
+    """Say what a paired difference to the gated model shows.
+
+    Args:
+        difference: Accuracy of a scorer minus the gated model's.
+
+    Returns:
+        `worse`, `better`, or `no clear difference` where the interval holds 0; `unknown`
+        where there is no interval.
+    """
+    if not difference.has_interval:
+        return "unknown"
+    if difference.high < 0:
+        return "worse"
+    return "better" if difference.low > 0 else "no clear difference"
+
+
+def _against(rival: PreferenceFigures) -> str:
+    """One sentence on the best baseline."""
+    difference = rival.difference_to_gated
+    assert difference is not None  # `best_baseline` returns rows that have one
+    judged = {
+        "worse": "the gated model is ahead by more than chance explains",
+        "better": "the gated model is behind by more than chance explains",
+        "no clear difference": "the difference is within what chance explains",
+        "unknown": "too few prompts to tell them apart",
+    }[verdict(difference)]
+    points = number(100 * difference.value, digits=1, sign=True)
+    ends = spread(difference, factor=100, digits=1, sign=True)
+    return (
+        f"The best baseline, {rival.scorer}, reaches {share(rival.accuracy)} "
+        f"({points} points{', ' + ends if ends else ''}): {judged}."
+    )
+
+
+def _level(interval: Interval, *, factor: float = 1.0, digits: int = 2, unit: str = "") -> str:
+    """The interval in brackets with its level, or nothing."""
+    if not interval.has_interval:
+        return ""
+    ends = spread(interval, factor=factor, digits=digits)
+    return f" ({100 * interval.level:g} % interval {ends}{unit})"

@@ -1,0 +1,340 @@
+"""The reward model: a backbone and its heads; scores, explains, is steered by name.
+
+It does not know recipes, files of rows or terminals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from armorm.data import as_conversation
+from armorm.errors import BundleError, nearest
+from armorm.features.backbone import load_backbone
+from armorm.features.extract import compute_features
+from armorm.features.interface import Backbone, FeatureOptions
+from armorm.heads.compose import Composition, compose, compose_fixed, scale_gating
+from armorm.heads.ridge import predict
+from armorm.model.bundle import Bundle, load_bundle
+from armorm.types import Conversation
+
+ConversationLike = Conversation | Mapping[str, Any] | Sequence[Mapping[str, str]]
+"""A `Conversation`, `{"prompt", "response"}`, `{"messages"}` or a list of messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The score of one conversation and the parts it is made of, by objective name."""
+
+    id: str
+    """Identifier of the row; empty where the caller gave none."""
+    score: float
+    """The sum of the contributions."""
+    objectives: dict[str, float]
+    """Predicted normalised rating, before debias."""
+    gating: dict[str, float] | None
+    """Weight of each objective for this prompt, sums to 1; None under fixed weights."""
+    coefficients: dict[str, float]
+    """Derivative of the score by each objective score; signed."""
+    contributions: dict[str, float]
+    """Coefficient times objective score."""
+    n_tokens: int
+    """Tokens of the conversation that the backbone saw."""
+    n_truncated: int
+    """Tokens cut from the left."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON object that the command line writes."""
+        return {
+            "id": self.id,
+            "score": _short(self.score),
+            "objectives": {n: _short(v) for n, v in self.objectives.items()},
+            "gating": None
+            if self.gating is None
+            else {n: _short(v) for n, v in self.gating.items()},
+            "coefficients": {n: _short(v) for n, v in self.coefficients.items()},
+            "contributions": {n: _short(v) for n, v in self.contributions.items()},
+            "n_tokens": self.n_tokens,
+            "n_truncated": self.n_truncated,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scores of n conversations with everything they are made of."""
+
+    names: tuple[str, ...]
+    """Objective names, in the order of axis k."""
+    ids: tuple[str, ...]
+    """Identifiers of the rows."""
+    score: Tensor
+    """Shape (n,)."""
+    objectives: Tensor
+    """Predicted normalised ratings before debias, shape (n, k)."""
+    gating: Tensor | None
+    """Shape (n, k), rows sum to 1; None under fixed weights."""
+    coefficients: Tensor
+    """Shape (n, k), signed."""
+    contributions: Tensor
+    """Shape (n, k), rows sum to the score."""
+    n_tokens: Tensor
+    """Shape (n,)."""
+    n_truncated: Tensor
+    """Shape (n,)."""
+
+    def __len__(self) -> int:
+        """Return the number of conversations."""
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Explanation:
+        """Return one row by name instead of by position."""
+
+        def named(values: Tensor) -> dict[str, float]:
+            return dict(zip(self.names, values[index].tolist(), strict=True))
+
+        return Explanation(
+            id=self.ids[index],
+            score=float(self.score[index]),
+            objectives=named(self.objectives),
+            gating=None if self.gating is None else named(self.gating),
+            coefficients=named(self.coefficients),
+            contributions=named(self.contributions),
+            n_tokens=int(self.n_tokens[index]),
+            n_truncated=int(self.n_truncated[index]),
+        )
+
+    def __iter__(self) -> Iterator[Explanation]:
+        """Yield every row by name."""
+        return (self[i] for i in range(len(self)))
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    """A backbone with its heads.
+
+    Score = score_scale * sum_j g_j(prompt) * q_j, where q = r @ debias are the debiased
+    objective scores r, and g is the gating; it comes apart again into contributions
+    c_j r_j with coefficients c = score_scale * g @ debias.T (arXiv 2406.12845, section 3).
+
+    Example:
+        >>> from armorm import RewardModel
+        >>> model = RewardModel.load("runs/quickstart/bundle")  # doctest: +SKIP
+        >>> model.score([{"prompt": "2+2?", "response": "4."}]).score  # doctest: +SKIP
+        tensor([0.7031])
+    """
+
+    bundle: Bundle
+    """Heads and facts."""
+    backbone: Backbone
+    """The frozen language model."""
+    weights: Mapping[str, float] | None = None
+    """Fixed weights on the raw objective scores, set by `with_weights`."""
+    factors: Mapping[str, float] | None = None
+    """Factors of the gating, set by `scaled`."""
+
+    @classmethod
+    def load(
+        cls, path: str | Path, *, device: str = "auto", backbone: str | Path | None = None
+    ) -> RewardModel:
+        """Load a bundle and the backbone that it names.
+
+        Args:
+            path: Folder of a bundle.
+            device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+            backbone: Where the backbone is, when not at the id that the bundle names
+                (a local copy); it must be the same one.
+
+        Returns:
+            The reward model.
+
+        Raises:
+            BundleError: the bundle is incomplete, damaged or of a newer schema; the
+                backbone is another one than the heads were fitted on.
+            FeatureError: the backbone cannot be loaded.
+            MissingDependency: the backbone needs an extra that is not installed.
+        """
+        bundle = load_bundle(Path(path))
+        facts = bundle.backbone
+        loaded = load_backbone(
+            str(backbone if backbone is not None else facts["name"]),
+            revision=facts["revision"] if backbone is None else None,
+            device=device,
+            dtype=facts["dtype"],
+            options=FeatureOptions.from_facts(facts),
+        )
+        if loaded.digest != facts["digest"]:
+            raise BundleError(
+                f"{path}: the backbone must be {facts['name']!r} with digest "
+                f"{facts['digest'][:12]}…; {loaded.name!r} has digest {loaded.digest[:12]}…: "
+                "the heads were fitted on another backbone, their scores would mean nothing"
+            )
+        return cls(bundle, loaded)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Objective names, in the order of axis k."""
+        return self.bundle.objectives
+
+    def score(
+        self,
+        conversations: Sequence[ConversationLike],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Scores:
+        """Score conversations.
+
+        Args:
+            conversations: n conversations, each a `Conversation`, a mapping with
+                `prompt` and `response` or with `messages`, or a list of messages.
+            progress: Called with (rows done, rows in all).
+
+        Returns:
+            Scores in the order given; a conversation scores the same alone and among
+            others, to 1e-5 in float32.
+
+        Raises:
+            DataError: a conversation does not end in a response, or has an empty prompt
+                or response.
+            FeatureError: a conversation is longer than the backbone takes and the
+                bundle's recipe does not truncate.
+        """
+        rows = [
+            as_conversation(c, where=f"conversations[{i}]") for i, c in enumerate(conversations)
+        ]
+        features = compute_features(self.backbone, rows, progress=progress)
+        return self.score_features(
+            features.response,
+            features.prompt,
+            ids=tuple(row.id for row in rows),
+            n_tokens=features.n_tokens,
+            n_truncated=features.n_truncated,
+        )
+
+    def score_features(
+        self,
+        response: Tensor,
+        prompt: Tensor,
+        *,
+        ids: tuple[str, ...] | None = None,
+        n_tokens: Tensor | None = None,
+        n_truncated: Tensor | None = None,
+    ) -> Scores:
+        """Score features that are already there.
+
+        Args:
+            response: Response features, shape (n, d).
+            prompt: Prompt features, shape (n, dp).
+            ids: n identifiers; empty ones by default.
+            n_tokens: Shape (n,); zeros by default.
+            n_truncated: Shape (n,); zeros by default.
+
+        Returns:
+            Scores in the order given.
+        """
+        zeros = torch.zeros(len(response), dtype=torch.int64)
+        objectives = predict(self.bundle.weight, self.bundle.bias, response.float())
+        with torch.no_grad():
+            parts, gating = self._compose(objectives, prompt.float())
+        return Scores(
+            names=self.objectives,
+            ids=ids if ids is not None else ("",) * len(response),
+            score=parts.score,
+            objectives=objectives,
+            gating=gating,
+            coefficients=parts.coefficients,
+            contributions=parts.contributions,
+            n_tokens=n_tokens if n_tokens is not None else zeros,
+            n_truncated=n_truncated if n_truncated is not None else zeros,
+        )
+
+    def explain(self, conversation: ConversationLike) -> Explanation:
+        """Score one conversation and name the parts.
+
+        Args:
+            conversation: As in `score`.
+
+        Returns:
+            The score with objective scores, gating, coefficients and contributions.
+        """
+        return self.score([conversation])[0]
+
+    def with_weights(self, weights: Mapping[str, float]) -> RewardModel:
+        """Return a model with fixed weights on the raw objective scores.
+
+        Gating and debias are bypassed: score = sum_j weights_j * r_j. An objective that
+        is not named has weight 0.
+
+        Args:
+            weights: Objective name -> weight, any sign.
+
+        Returns:
+            A model that shares backbone and heads with this one.
+
+        Raises:
+            ValueError: an unknown name; no weight at all; a weight that is not finite.
+        """
+        self._check_names("weights", weights)
+        return replace(self, weights=dict(weights), factors=None)
+
+    def scaled(self, factors: Mapping[str, float]) -> RewardModel:
+        """Return a model whose gating is multiplied by factors and renormalised.
+
+        Args:
+            factors: Objective name -> factor >= 0; 1 for an objective that is not named.
+
+        Returns:
+            A model that shares backbone and heads with this one.
+
+        Raises:
+            ValueError: an unknown name; no factor at all; a factor that is negative or
+                not finite; a nuisance, which the debias step has removed.
+        """
+        self._check_names("factors", factors)
+        for name, factor in factors.items():
+            if factor < 0:
+                raise ValueError(f"`factors` must be at least 0; got {factor:g} for {name!r}")
+            if self.objectives.index(name) in self.bundle.nuisances:
+                raise ValueError(
+                    f"`factors` must not name the nuisance {name!r}: the debias step removes "
+                    "it from the score; use `with_weights` to give it a weight"
+                )
+        if self.factors is not None:
+            factors = {
+                **self.factors,
+                **{n: f * self.factors.get(n, 1) for n, f in factors.items()},
+            }
+        return replace(self, factors=dict(factors), weights=None)
+
+    def _compose(self, objectives: Tensor, prompt: Tensor) -> tuple[Composition, Tensor | None]:
+        """Score, coefficients and contributions, and the gating where there is one."""
+        if self.weights is not None:
+            fixed = [float(self.weights.get(name, 0)) for name in self.objectives]
+            return compose_fixed(objectives, torch.tensor(fixed)), None
+        gating = self.bundle.gating(prompt)
+        if self.factors is not None:
+            factors = torch.tensor([float(self.factors.get(n, 1)) for n in self.objectives])
+            gating = scale_gating(gating, factors, nuisances=self.bundle.nuisances)
+        scale = self.bundle.score_scale
+        return compose(objectives, gating, self.bundle.debias, score_scale=scale), gating
+
+    def _check_names(self, argument: str, values: Mapping[str, float]) -> None:
+        """Raise for a name that is not an objective, or a value that is not finite."""
+        if not values:
+            raise ValueError(f"`{argument}` must name at least one objective; it is empty")
+        for name, value in values.items():
+            if name not in self.objectives:
+                raise ValueError(
+                    f"`{argument}`: unknown objective {name!r}{nearest(name, self.objectives)}"
+                )
+            if not abs(value) < float("inf"):
+                raise ValueError(f"`{argument}` must be finite; got {value!r} for {name!r}")
+
+
+def _short(value: float) -> float:
+    """A float32 as the shortest decimal that is as exact."""
+    return float(f"{value:.7g}")

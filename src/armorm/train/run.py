@@ -1,0 +1,497 @@
+"""A recipe becomes a run folder; every step is kept, so that a run can stop anywhere.
+
+The run folder holds `recipe.yaml` (resolved), `features/`, `stages/`, `bundle/`,
+`report.json`, `report.md`, `plots/`, and `run.json`, written last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from armorm import __version__
+from armorm.data import DataSource, Drops
+from armorm.errors import BundleError, DataError, RecipeError, StorageError, nearest
+from armorm.evaluate.figures import Report
+from armorm.evaluate.plots import write_plots
+from armorm.evaluate.report import read_report, write_report
+from armorm.features.backbone import describe_backbone, load_backbone
+from armorm.features.extract import extract_features, feature_fingerprint
+from armorm.features.interface import FeatureOptions
+from armorm.features.store import FeatureSet, load_features
+from armorm.heads.gating import GatingSettings
+from armorm.model.bundle import Baselines, Bundle, load_bundle, save_bundle
+from armorm.model.card import model_card
+from armorm.model.hf import is_released_layout, read_released_ridge
+from armorm.storage import (
+    digest_file,
+    fingerprint,
+    storage_errors,
+    write_bytes,
+    write_json,
+)
+from armorm.train.cache import StageCache, StageResult
+from armorm.train.config import Recipe, RidgeRecipe, SourceRecipe
+from armorm.train.figures import (
+    data_facts,
+    debias_result,
+    gating_result,
+    hardware,
+    held_out_predictions,
+    notes_of,
+    objective_results,
+    preference_results,
+    software,
+    training_facts,
+    with_heads,
+)
+from armorm.train.folds import Fit, Fitter, Settings, Watch
+from armorm.train.inputs import (
+    Rows,
+    TrainingData,
+    derive,
+    inputs_key,
+    line_up,
+    pair_conversations,
+    rated_conversations,
+    read_rows,
+)
+from armorm.types import Conversation, Scale
+
+DONE = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What `train` hands back."""
+
+    folder: Path
+    """The run folder."""
+    report: Report
+    """The figures."""
+    fitted: tuple[str, ...]
+    """Stages that were fitted in this call."""
+    reused: tuple[str, ...]
+    """Stages that were up to date."""
+    notes: tuple[str, ...]
+    """Remarks for a person: dropped rows, alphas at an edge."""
+    seconds: float
+    """Wall time of this call."""
+
+    @property
+    def work(self) -> str:
+        """One sentence on what was done."""
+        if not self.fitted and not self.reused:
+            return "everything is up to date; nothing was run"
+        return (
+            f"fitted {len(self.fitted)} stages, {len(self.reused)} were up to date, "
+            f"in {self.seconds:.0f} s"
+        )
+
+
+def train(recipe: Recipe, folder: Path, *, watch: Watch = lambda stage, done, total: None) -> Run:
+    """Run a recipe: features, heads on every fold and on everything, report, bundle.
+
+    What is up to date is not done again: features by shard, heads by stage, and nothing at
+    all where the run is finished. A run that was killed continues where it was and ends
+    with the same bytes on the same machine and thread count.
+
+    Args:
+        recipe: The checked recipe.
+        folder: The run folder; made when absent.
+        watch: Called with (stage, done, total).
+
+    Returns:
+        The report and what was done.
+
+    Raises:
+        DataError: a row, an objective or a file is not what it must be.
+        RecipeError: names of the recipe are not those of the given ridge head.
+        FeatureError: the backbone cannot be loaded or used.
+        BundleError: the given ridge head cannot be used with the backbone.
+        StorageError: the disk is full or fails, or another run uses the folder.
+        MissingDependency: data, backbone or plots need an extra.
+    """
+    if recipe.threads is not None:
+        torch.set_num_threads(recipe.threads)
+    with _alone(folder):
+        return _Training(recipe, folder, watch).run()
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """Return a recipe with every default filled in, as YAML.
+
+    Args:
+        recipe: The checked recipe.
+
+    Returns:
+        Text that `load_recipe` reads back.
+    """
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _GivenRidge:
+    """A ridge head that the recipe names instead of rated data."""
+
+    result: StageResult
+    objectives: tuple[str, ...]
+    scales: dict[str, dict[str, Scale]]
+    digest: str | None
+    """Of the backbone it was fitted on; None where its layout does not say."""
+
+
+class _Training:
+    """One run; its methods are the steps, in order."""
+
+    def __init__(self, recipe: Recipe, folder: Path, watch: Watch) -> None:
+        self.recipe, self.folder, self.watch = recipe, folder, watch
+        self.drops = Drops()
+        self.started = time.monotonic()
+        self.timings: dict[str, float] = {}
+        self.given = _given_ridge(recipe)
+        self.objectives = self.given.objectives if self.given else recipe.objectives
+        self.options = FeatureOptions(
+            **recipe.features.model_dump(exclude={"shard_rows", "store_dtype"}),
+            bad_rows=recipe.bad_rows,
+        )
+        self.backbone: Any = None
+        self.facts: dict[str, Any] = {}
+
+    def run(self) -> Run:
+        """Do what is not done yet."""
+        rows = self._rows()
+        self.facts = describe_backbone(**self._backbone_id())
+        self._check_given()
+        key = self._key(rows)
+        if (done := self._finished(key)) is not None:
+            return done
+        with self._timed("features"):
+            data, features_key = self._data(rows)
+        fitter = self._fitter(data, inputs_key(rows, features_key))
+        order = range(fitter.settings.rounds)
+        fits: list[Fit] = []
+        with self._timed("heads"):
+            for number, held_out in enumerate([*order, None]):
+                fits.append(fitter.fit(held_out))
+                self.watch("heads", number + 1, len(order) + 1)
+        with self._timed("figures"):
+            report = self._report(rows, data, fitter, fits)
+        self._save(report, fitter, fits[-1], key)
+        self.watch("report and bundle", 1, 1)
+        return Run(
+            self.folder,
+            report,
+            tuple(fitter.cache.fitted),
+            tuple(fitter.cache.reused),
+            report.notes,
+            time.monotonic() - self.started,
+        )
+
+    def _rows(self) -> Rows:
+        """Read and check every row."""
+        recipe = self.recipe
+        scales = self.given.scales if self.given else _scales(recipe)
+        rows = read_rows(
+            [_source(s) for s in recipe.rated],
+            [_source(s) for s in recipe.pairs],
+            scales=scales,
+            objectives=self.objectives,
+            bad_rows=recipe.bad_rows,
+            drops=self.drops,
+        )
+        self.watch(
+            "read rows", len(rows.rated) + len(rows.pairs), len(rows.rated) + len(rows.pairs)
+        )
+        return rows
+
+    def _backbone_id(self) -> dict[str, Any]:
+        """Arguments that name the backbone."""
+        backbone = self.recipe.backbone
+        return {
+            "name": backbone.name,
+            "revision": backbone.revision,
+            "dtype": backbone.dtype,
+            "options": self.options,
+        }
+
+    def _check_given(self) -> None:
+        """Refuse a given ridge head of another backbone or width."""
+        if self.given is None:
+            return
+        ridge, facts = self.recipe.ridge, self.facts
+        if self.given.digest is not None and self.given.digest != facts["digest"]:
+            raise BundleError(
+                f"{ridge}: the ridge head was fitted on a backbone with digest "
+                f"{self.given.digest[:12]}…; {facts['name']!r} has digest {facts['digest'][:12]}…"
+            )
+        width = self.given.result.tensors["weight"].shape[1]
+        if width != facts["response_width"]:
+            raise BundleError(
+                f"{ridge}: the ridge head takes features of width {width}; those of "
+                f"{facts['name']!r} have width {facts['response_width']}"
+            )
+
+    def _key(self, rows: Rows) -> str:
+        """Fingerprint of the whole run; paths, device and threads are told apart by content."""
+        settings = self.recipe.model_dump(mode="json", exclude={"rated", "pairs", "backbone"})
+        pairs = [[r.id, r.source, r.prompt, r.chosen, r.rejected] for r in rows.pairs]
+        rated = [
+            [r.id, r.source, r.prompt, r.response, sorted(r.ratings.items())] for r in rows.rated
+        ]
+        given = self.given.result.key if self.given else None
+        threads = torch.get_num_threads()
+        return fingerprint([settings, self.facts, pairs, rated, given, software(), threads])
+
+    def _finished(self, key: str) -> Run | None:
+        """The run that this folder already holds, if it is this one and whole."""
+        path = self.folder / DONE
+        try:
+            done = json.loads(path.read_bytes())
+            whole = done["key"] == key and all(
+                digest_file(self.folder / name) == digest for name, digest in done["files"].items()
+            )
+            if not whole:
+                return None
+            load_bundle(self.folder / "bundle")
+            report = read_report(self.folder)
+        except (OSError, ValueError, KeyError, TypeError, BundleError, DataError):
+            return None
+        return Run(self.folder, report, (), (), report.notes, time.monotonic() - self.started)
+
+    def _data(self, rows: Rows) -> tuple[TrainingData, list[str]]:
+        """Features of all rows, lined up with ratings and folds."""
+        keys: list[str] = []
+        rated = pairs = None
+        if rows.rated:
+            rated = self._features("rated", rated_conversations(rows), keys)
+        if rows.pairs:
+            pairs = self._features("pairs", pair_conversations(rows), keys)
+        folds = self.recipe.evaluation.folds
+        salt = str(self.recipe.seed)
+        data = line_up(rows, rated, pairs, n_folds=folds, salt=salt)
+        wanted = self.recipe.derived_pairs
+        if wanted is not None and rated is not None:
+            data = derive(
+                rows,
+                data,
+                rated,
+                weights=wanted.weights,
+                min_gap=wanted.min_gap,
+                loss_weight=wanted.loss_weight,
+            )
+        return data, keys
+
+    def _features(
+        self, name: str, conversations: list[Conversation], keys: list[str]
+    ) -> FeatureSet:
+        """Load a finished feature set, or extract it; the backbone is loaded at most once."""
+        recipe, folder = self.recipe.features, self.folder / "features" / name
+        how: dict[str, Any] = {
+            "shard_rows": recipe.shard_rows,
+            "store_dtype": recipe.store_dtype,
+        }
+        key = feature_fingerprint(self.facts, conversations, options=self.options, **how)
+        keys.append(key)
+        found = load_features(folder, fingerprint=key)
+        if found is None:
+            if self.backbone is None:
+                self.backbone = load_backbone(
+                    **self._backbone_id(), device=self.recipe.backbone.device
+                )
+            found = extract_features(
+                self.backbone,
+                conversations,
+                folder=folder,
+                progress=lambda done, total: self.watch(f"features: {name}", done, total),
+                **how,
+            )
+        where = f"features of {name}"
+        for row in found.dropped:
+            self.drops.add(where, row.reason)
+        self.drops.add_truncated(
+            where, "truncated from the left", int((found.n_truncated > 0).sum())
+        )
+        return found
+
+    def _fitter(self, data: TrainingData, key: str) -> Fitter:
+        """What fits the heads."""
+        recipe = self.recipe
+        ridge = RidgeRecipe() if isinstance(recipe.ridge, str) else recipe.ridge
+        nuisances = tuple(self.objectives.index(n) for n in self._nuisances())
+        rounds = recipe.evaluation.rounds or recipe.evaluation.folds
+        derived = recipe.derived_pairs and recipe.derived_pairs.model_dump(mode="json")
+        settings = Settings(
+            n_folds=recipe.evaluation.folds,
+            rounds=rounds,
+            alphas=ridge.alphas,
+            intercept=ridge.intercept,
+            nuisances=nuisances,
+            reference=recipe.debias.reference,
+            gating=GatingSettings(**recipe.gating.model_dump(), seed=recipe.seed),
+        )
+        return Fitter(
+            cache=StageCache(self.folder / "stages"),
+            rated=data.rated,
+            pairs=data.pairs,
+            derived=data.derived,
+            settings=settings,
+            inputs={"rows": key, "derived": derived, "seed": recipe.seed},
+            given_ridge=self.given.result if self.given else None,
+            n_objectives=len(self.objectives),
+            watch=self.watch,
+        )
+
+    def _nuisances(self) -> tuple[str, ...]:
+        """Names of the nuisances, checked against the objectives."""
+        for name in self.recipe.debias.nuisances:
+            if name not in self.objectives:
+                known = nearest(name, self.objectives)
+                raise RecipeError([f"debias.nuisances: unknown objective {name!r}{known}"])
+        return self.recipe.debias.nuisances
+
+    def _report(self, rows: Rows, data: TrainingData, fitter: Fitter, fits: list[Fit]) -> Report:
+        """Figures on held-out rows beside every baseline."""
+        recipe, final = self.recipe, fits[-1]
+        settings = {"n_resamples": recipe.evaluation.resamples, "seed": recipe.seed}
+        held_out = held_out_predictions(fitter, fits[:-1])
+        debias = debias_result(final, self.objectives, self._nuisances())
+        results = objective_results(held_out, data, fitter, **settings)
+        report = Report(
+            name=recipe.name,
+            protocol=_protocol(fitter.settings),
+            recipe_fingerprint=fingerprint(recipe.model_dump(mode="json")),
+            versions=software(),
+            hardware=hardware(),
+            backbone=self.facts,
+            data=data_facts(data, self.drops),
+            debias=debias,
+            gating=gating_result(held_out, data, final, self.objectives),
+            timings={name: round(seconds, 2) for name, seconds in self.timings.items()},
+            **with_heads(results, final, debias),
+            **preference_results(held_out, data, **settings),
+        )
+        n_rows = len(rows.rated) + len(rows.pairs) + self.drops.total
+        return report.model_copy(update={"notes": notes_of(report, self.drops, n_rows)})
+
+    def _save(self, report: Report, fitter: Fitter, final: Fit, key: str) -> None:
+        """Write everything that a person takes away, and the mark that it is whole."""
+        shutil.rmtree(self.folder / "plots", ignore_errors=True)
+        write_bytes(self.folder / "recipe.yaml", recipe_yaml(self.recipe).encode())
+        write_json(self.folder / "dropped-rows.json", self.drops.as_dict())
+        bundle = self._bundle(report, fitter, final)
+        save_bundle(bundle, self.folder / "bundle", card=model_card(bundle))
+        write_report(report, self.folder, pictures=write_plots(report, self.folder))
+        names = ("bundle/bundle.json", "report.json", "report.md", "recipe.yaml")
+        files = {name: digest_file(self.folder / name) for name in names}
+        write_json(self.folder / DONE, {"key": key, "armorm": __version__, "files": files})
+
+    def _bundle(self, report: Report, fitter: Fitter, final: Fit) -> Bundle:
+        """The heads that were fitted on everything, with the facts of the run."""
+        gate, plain = fitter.gates(final)
+        ridge, baselines = final.ridge.tensors, final.baselines
+        scales = self.given.scales if self.given else _scales(self.recipe)
+        return Bundle(
+            name=self.recipe.name,
+            objectives=self.objectives,
+            nuisances=fitter.settings.nuisances,
+            scales=scales,
+            weight=ridge["weight"],
+            bias=ridge["bias"],
+            debias=final.debias.tensors["matrix"],
+            gating=gate,
+            beta=final.gating.facts["beta"],
+            backbone=self.facts,
+            baselines=Baselines(
+                gating_without_debias=plain,
+                fixed_weights=baselines.tensors["fixed_weights"] if baselines else None,
+                bradley_terry=baselines.tensors["bradley_terry"] if baselines else None,
+            ),
+            facts=training_facts(report, self.recipe.seed),
+        )
+
+    @contextlib.contextmanager
+    def _timed(self, step: str) -> Generator[None]:
+        """Note how long a step took."""
+        started = time.monotonic()
+        yield
+        self.timings[step] = time.monotonic() - started
+
+
+def _protocol(settings: Settings) -> str:
+    """One sentence on what the figures rest on."""
+    if settings.rounds == settings.n_folds:
+        return (
+            f"{settings.n_folds}-fold cross-validation grouped by prompt: every figure is on "
+            "prompts that its heads have not seen; the bundle is refitted on all rows"
+        )
+    return (
+        f"{settings.rounds} of {settings.n_folds} folds of prompts held out: every figure is on "
+        "prompts that its heads have not seen; the bundle is refitted on all rows"
+    )
+
+
+def _source(part: SourceRecipe) -> DataSource:
+    """A recipe's source as the readers take it."""
+    return DataSource(**part.model_dump())
+
+
+def _scales(recipe: Recipe) -> dict[str, dict[str, Scale]]:
+    """The scales of a recipe as the readers take them."""
+    return {
+        source: {name: Scale(**scale.model_dump()) for name, scale in scales.items()}
+        for source, scales in recipe.scales.items()
+    }
+
+
+def _given_ridge(recipe: Recipe) -> _GivenRidge | None:
+    """Load the ridge head that a recipe names: of a bundle, or of a released checkpoint."""
+    if not isinstance(recipe.ridge, str):
+        return None
+    folder = Path(recipe.ridge)
+    if is_released_layout(folder):
+        weight, objectives = read_released_ridge(folder)
+        bias, scales, digest = torch.zeros(len(weight)), {}, None
+    else:
+        bundle = load_bundle(folder)
+        weight, bias, objectives = bundle.weight, bundle.bias, bundle.objectives
+        scales = {source: dict(of) for source, of in bundle.scales.items()}
+        digest = bundle.backbone["digest"]
+    key = fingerprint([list(objectives), _tensor_digest(weight), _tensor_digest(bias)])
+    result = StageResult({"weight": weight, "bias": bias}, {}, key)
+    return _GivenRidge(result, objectives, scales, digest)
+
+
+def _tensor_digest(tensor: Tensor) -> str:
+    """SHA-256 of the bytes of a tensor."""
+    return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Generator[None]:
+    """Hold the run folder, so that two runs never write into one; clear what a kill left."""
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError(f"{folder}: another run is using this folder") from None
+        for left in [*folder.glob(".*.part"), *folder.glob(".*.old")]:
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        for left in folder.glob("*/.*.part"):
+            left.unlink()
+        yield
