@@ -20,17 +20,17 @@ def demo(
     ),
 ) -> None:
     """Train on the shipped corpus, show how good the model is, explain one comparison."""
+    from armorm.data import DataSource, Drops, read_pairs
     from armorm.data.quickstart import EXAMPLES, RECIPE, write_examples
     from armorm.explain.render import render_pair
     from armorm.explain.verdict import compare_pair
     from armorm.model.reward import RewardModel
-    from armorm.data import read_conversations
     from armorm.train.recipe import load_recipe
 
     folder = run_and_show(load_recipe(RECIPE), output)
     examples = write_examples(folder)
     model = RewardModel.load(folder / "bundle")
-    pair = read_conversations(examples)[0]
+    pair = read_pairs([DataSource(str(examples))], drops=Drops())[0]
     console = terminal.stdout()
     console.print()
     console.print(render_pair(pair, compare_pair(model, pair), scales=model.bundle.scales))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Annotated
 
 import typer
@@ -18,6 +19,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at rows before training on them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+
+
+COMMANDS = ("demo", "train", "score", "explain", "evaluate", "data")
+"""Modules that add their command to `app`, in the order of --help."""
 
 
 def _version(value: bool) -> None:
@@ -38,9 +43,8 @@ def options(
 
 def main() -> None:
     """Run the command line."""
-    # Each module adds its command to `app`; imported here so that the order is that of --help.
-    from armorm.cli import data, demo, evaluate, explain, score, train  # noqa: F401, I001
-
+    for command in COMMANDS:
+        importlib.import_module(f"armorm.cli.{command}")
     terminal.run(app)
 
 

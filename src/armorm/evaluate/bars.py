@@ -33,7 +33,10 @@ def signed_bar(
     left = round(room * -low / (high - low))
     # Each direction that occurs at all gets at least one character.
     left = min(max(left, 1 if low < 0 else 0), room - 1 if high > 0 else room)
-    unit = max(left / -low if low < 0 else 0.0, (room - left) / high if high > 0 else 0.0)
+    # One unit for both directions, or a tiny minus would stretch every plus.
+    units = [left / -low] if low < 0 else []
+    units += [(room - left) / high] if high > 0 else []
+    unit = min(units)
     limit = left if value < 0 else room - left
     halves = min(round(2 * abs(value) * unit), 2 * limit)
     whole, half = divmod(halves, 2)

@@ -12,17 +12,21 @@ from armorm.evaluate.figures import PreferenceFigures
 from armorm.evaluate.groups import Groups, group_rows
 from armorm.evaluate.interval import FEWEST_GROUPS, Interval, value_only
 from armorm.evaluate.metrics import preference_wins
+from armorm.model.rivals import BLACK_BOX, FIXED_WEIGHTS, UNIFORM, WITHOUT_DEBIAS
 
 GATED = "gated"
 """Name of the scorer that the others are measured against."""
 
+LONGER = "longer wins"
+"""Name of the scorer that prefers the longer response."""
+
 SCORERS: Mapping[str, str] = {
     GATED: "the reward model as it ships: objectives weighed by the gating, after debias",
-    "gate without debias": "the same, the gating trained on the raw objective scores",
-    "uniform mean": "every objective weighs the same, after debias",
-    "best fixed weights": "one non-negative weight an objective for all prompts, fitted on pairs",
-    "black-box head": "a Bradley-Terry head on the features: fitted on pairs, no objectives",
-    "longer wins": "prefers the response with more characters; reads no word of it",
+    WITHOUT_DEBIAS: "the same, the gating trained on the raw objective scores",
+    UNIFORM: "every objective weighs the same, after debias",
+    FIXED_WEIGHTS: "one non-negative weight an objective for all prompts, fitted on pairs",
+    BLACK_BOX: "a Bradley-Terry head on the features: fitted on pairs, no objectives",
+    LONGER: "prefers the response with more characters; reads no word of it",
 }
 """Scorers that a run compares, in the order they are shown, each in plain words."""
 
@@ -118,7 +122,7 @@ def compare_scorers(
 def compare_scorers_by_source(
     scorers: Mapping[str, tuple[ArrayLike, ArrayLike]],
     groups: Groups,
-    sources: Sequence[str],
+    sources: Sequence[str] | np.ndarray,
     *,
     reference: str = GATED,
     n_resamples: int = 2000,

@@ -13,7 +13,7 @@ from armorm.evaluate.figures import DebiasFigures, GatingFigures
 
 def gating_figures(
     gating: ArrayLike,
-    sources: Sequence[str],
+    sources: Sequence[str] | np.ndarray,
     *,
     objectives: Sequence[str],
     beta: float | None = None,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -117,7 +117,7 @@ class ExplanationView:
         self._texts = _texts(prompt, response=response)
         self._title = title
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Render for the width at hand."""
         one = self._explanation
         digits = digits_for([abs(value) for value in one.contributions.values()])
@@ -181,7 +181,7 @@ class ComparisonView:
         self._texts = _texts(prompt, chosen=chosen, rejected=rejected)
         self._title = title or comparison.id
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Render for the width at hand."""
         one = self._comparison
         digits = decimals(one)
@@ -267,7 +267,7 @@ class _BarTable:
         """Keep the cells; `total` is the name of the sum and the sum, for the last column."""
         self._heads, self._rows, self._total = tuple(heads), tuple(rows), total
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Render for the width at hand; too narrow a terminal loses the bar first."""
         longest = _LONGEST_NAME if options.max_width < _WIDE else 2 * _LONGEST_NAME
         names = ["objective", self._total[0], *(row.name for row in self._rows)]
@@ -315,7 +315,7 @@ class _Excerpt:
         """Keep the text, made safe to show."""
         self._text, self._lines = sanitise(text), lines
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Render for the width at hand."""
         wrapped = Text(self._text).wrap(console, options.max_width)
         for i, line in enumerate(wrapped[: self._lines]):
@@ -327,7 +327,7 @@ class _Excerpt:
             yield line
 
 
-def _head(title: str, texts: Sequence[tuple[str, str]]) -> RenderResult:
+def _head(title: str, texts: Sequence[tuple[str, str]]) -> Iterator[RenderableType]:
     """Title, prompt and responses above the table."""
     if title:
         yield Text(sanitise(title), style="bold")

@@ -7,7 +7,7 @@ card. It holds no time and no path of the machine that wrote it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def load_bundle(folder: Path) -> Bundle:
     """
     facts = _read_facts(folder)
     k, d = len(facts["objectives"]), facts["backbone"]["response_width"]
-    gating = GatingNetwork(**_gating_arguments(facts))
+    gating = _empty_gating(facts, facts["gating"]["masked"])
     expected = {"ridge.weight": (k, d), "ridge.bias": (k,), "debias.matrix": (k, k)}
     tensors = _read_tensors(folder, HEADS, facts, expected | _shapes("gating.", gating))
     return Bundle(
@@ -198,16 +198,16 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _gating_arguments(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of the gating network that the facts describe."""
+def _empty_gating(facts: Mapping[str, Any], masked: Sequence[int]) -> GatingNetwork:
+    """A network of the size that the facts describe."""
     gating = facts["gating"]
-    return {
-        "in_features": gating["in_features"],
-        "n_objectives": len(facts["objectives"]),
-        "hidden": tuple(gating["hidden"]),
-        "temperature": gating["temperature"],
-        "masked": tuple(gating["masked"]),
-    }
+    return GatingNetwork(
+        gating["in_features"],
+        len(facts["objectives"]),
+        hidden=tuple(gating["hidden"]),
+        temperature=gating["temperature"],
+        masked=tuple(masked),
+    )
 
 
 def _read_tensors(
@@ -243,7 +243,7 @@ def _read_tensors(
 def _read_baselines(folder: Path, facts: Mapping[str, Any]) -> Baselines:
     """Read the optional part of a bundle."""
     k, d = len(facts["objectives"]), facts["backbone"]["response_width"]
-    gating = GatingNetwork(**{**_gating_arguments(facts), "masked": ()})
+    gating = _empty_gating(facts, ())
     expected = _shapes(_PLAIN, gating)
     if facts["fitted_on_pairs"]:
         expected |= {"fixed_weights": (k,), "bradley_terry": (d,)}

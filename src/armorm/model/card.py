@@ -126,4 +126,4 @@ def _limits(bundle: Bundle) -> list[str]:
 
 def _figure(value: float | None) -> str:
     """A figure with two decimals, or a dash where it is undefined."""
-    return "–" if value is None else f"{value:.2f}"
+    return "-" if value is None else f"{value:.2f}"

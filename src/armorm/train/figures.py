@@ -15,23 +15,17 @@ from torch import Tensor
 
 from armorm.data import Drops, group_of
 from armorm.evaluate.baselines import (
+    LONGER,
     compare_scorers,
     compare_scorers_by_source,
     length_scores,
 )
-from armorm.evaluate.figures import (
-    DataFacts,
-    DebiasFigures,
-    GatingFigures,
-    Report,
-    SourceFacts,
-)
+from armorm.evaluate.counts import source_of
+from armorm.evaluate.figures import DebiasFigures, GatingFigures, Report
 from armorm.evaluate.heads_figures import debias_figures, gating_figures
 from armorm.evaluate.objectives import ObjectiveResults, evaluate_objectives
 from armorm.train.folds import Fit, Fitter, objective_scores, scores_by_scorer
 from armorm.train.inputs import TrainingData
-
-LONGER = "longer wins"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +60,11 @@ def held_out_predictions(fitter: Fitter, fits: list[Fit]) -> HeldOut:
             objectives[rows] = objective_scores(fit, rated.features[rows])
         if pairs is not None and gating is not None:
             rows = pairs.folds == fit.held_out
-            gates = fitter.gates(fit)
+            gate, baselines = fitter.gate(fit), fitter.baselines(fit)
+            nuisances = fitter.settings.nuisances
             for side, features in enumerate((pairs.chosen, pairs.rejected)):
                 found, weights = scores_by_scorer(
-                    fit, gates, features[rows], pairs.prompt[rows], fitter.mask
+                    fit, gate, baselines, features[rows], pairs.prompt[rows], nuisances
                 )
                 gating[rows] = weights
                 for name, values in found.items():
@@ -134,7 +129,7 @@ def preference_results(
         length_scores([p.rejected for p in pairs]),
     )
     groups = [group_of(p.prompt) for p in pairs]
-    sources = [p.source or "(none)" for p in pairs]
+    sources = [source_of(p) for p in pairs]
     return {
         "preferences": compare_scorers(scorers, groups, n_resamples=n_resamples, seed=seed),
         "by_source": compare_scorers_by_source(
@@ -188,38 +183,10 @@ def gating_result(
     rows = torch.nonzero(~held_out.gating.isnan().any(1)).flatten().tolist()
     return gating_figures(
         held_out.gating[rows].numpy(),
-        [data.pair_rows[i].source or "(none)" for i in rows],
+        [source_of(data.pair_rows[i]) for i in rows],
         objectives=objectives,
         beta=final.gating.facts["beta"],
         steps=final.gating.facts["steps"],
-    )
-
-
-def data_facts(data: TrainingData, drops: Drops) -> DataFacts:
-    """Count what a run rests on.
-
-    Args:
-        data: The rows that were used.
-        drops: The rows that were not.
-
-    Returns:
-        The counts.
-    """
-    rows = [*data.rated_rows, *data.pair_rows]
-    sources = dict.fromkeys(row.source or "(none)" for row in rows)
-    return DataFacts(
-        rated=len(data.rated_rows),
-        pairs=len(data.pair_rows),
-        prompts=len({group_of(row.prompt) for row in rows}),
-        sources={
-            name: SourceFacts(
-                rated=sum((r.source or "(none)") == name for r in data.rated_rows),
-                pairs=sum((r.source or "(none)") == name for r in data.pair_rows),
-            )
-            for name in sources
-        },
-        dropped=drops.as_dict(),
-        derived_pairs=len(data.derived_rows),
     )
 
 

@@ -6,7 +6,7 @@ have seen none of its prompts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,8 @@ from armorm.heads.compose import compose
 from armorm.heads.gating import GatingNetwork, GatingSettings
 from armorm.heads.ridge import predict
 from armorm.heads.statistics import Statistics
+from armorm.model.bundle import Baselines
+from armorm.model.rivals import rival_scores
 from armorm.train.cache import StageCache, StageResult
 from armorm.train.stages import (
     DerivedPairs,
@@ -33,10 +35,6 @@ from armorm.train.stages import (
 )
 
 GATED = "gated"
-WITHOUT_DEBIAS = "gate without debias"
-UNIFORM = "uniform mean"
-FIXED = "best fixed weights"
-BLACK_BOX = "black-box head"
 
 Watch = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
@@ -99,13 +97,6 @@ class Fitter:
         assert self.rated is not None
         return self.rated.statistics(self.settings.n_folds)
 
-    @property
-    def mask(self) -> Tensor:
-        """True for the objectives that are no nuisance, shape (k,)."""
-        mask = torch.ones(self.n_objectives, dtype=torch.bool)
-        mask[list(self.settings.nuisances)] = False
-        return mask
-
     def used(self, held_out: int | None) -> list[int]:
         """Return the folds that heads may see when one is held out."""
         return [f for f in range(self.settings.n_folds) if f != held_out]
@@ -128,19 +119,27 @@ class Fitter:
         plain = self._gating("gating-without-debias", held_out, raw, (), ridge.key)
         return Fit(held_out, ridge, debias, gating, plain, self._baselines(held_out, clean, debias))
 
-    def gates(self, fit: Fit) -> tuple[GatingNetwork, GatingNetwork]:
-        """Rebuild the gate, and the gate that was trained without debias."""
-        masks = (self.settings.nuisances, ())
-        gate, plain = (
-            load_gate(
-                result,
-                in_features=result.facts["in_features"],
-                n_objectives=self.n_objectives,
-                settings=replace(self.settings.gating, masked=masked),
-            )
-            for result, masked in zip((fit.gating, fit.plain_gating), masks, strict=True)
+    def gate(self, fit: Fit) -> GatingNetwork:
+        """Rebuild the gate of a fit."""
+        return self._network(fit.gating, self.settings.nuisances)
+
+    def baselines(self, fit: Fit) -> Baselines:
+        """Rebuild what the gate of a fit is held against."""
+        tensors = fit.baselines.tensors if fit.baselines is not None else {}
+        return Baselines(
+            self._network(fit.plain_gating, ()),
+            tensors.get("fixed_weights"),
+            tensors.get("bradley_terry"),
         )
-        return gate, plain
+
+    def _network(self, result: StageResult, masked: tuple[int, ...]) -> GatingNetwork:
+        """Rebuild a trained gate."""
+        return load_gate(
+            result,
+            in_features=result.facts["in_features"],
+            n_objectives=self.n_objectives,
+            settings=replace(self.settings.gating, masked=masked),
+        )
 
     def _ridge(self, held_out: int | None) -> StageResult:
         """Ridge head and cross-fitted scores."""
@@ -239,43 +238,32 @@ def objective_scores(fit: Fit, features: Tensor) -> Tensor:
 
 def scores_by_scorer(
     fit: Fit,
-    gates: tuple[GatingNetwork, GatingNetwork],
+    gate: GatingNetwork,
+    baselines: Baselines,
     features: Tensor,
     prompt: Tensor,
-    mask: Tensor,
+    nuisances: tuple[int, ...],
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Score responses with the gated model and with everything it is held against.
 
     Args:
         fit: The heads.
-        gates: The gate, and the gate that was trained without debias.
+        gate: The gate of the fit.
+        baselines: Its rivals.
         features: Response features, shape (n, d).
         prompt: Prompt features, shape (n, dp).
-        mask: Objectives of the uniform mean, shape (k,).
+        nuisances: Positions of the nuisance objectives.
 
     Returns:
         Scorer -> scores of shape (n,), and the gating of shape (n, k).
     """
-    raw = objective_scores(fit, features)
-    matrix = fit.debias.tensors["matrix"]
+    raw, matrix = objective_scores(fit, features), fit.debias.tensors["matrix"]
     with torch.no_grad():
-        gating, plain = gates[0](prompt), gates[1](prompt)
-    uniform = (mask.float() / mask.sum()).expand_as(raw)
-    scores = {
-        GATED: compose(raw, gating, matrix).score,
-        WITHOUT_DEBIAS: compose(raw, plain, torch.eye(raw.shape[1])).score,
-        UNIFORM: compose(raw, uniform, matrix).score,
-    }
-    if fit.baselines is not None:
-        fixed = fit.baselines.tensors["fixed_weights"]
-        scores[FIXED] = compose(raw, fixed.expand_as(raw), matrix).score
-        scores[BLACK_BOX] = features @ fit.baselines.tensors["bradley_terry"]
-    return scores, gating
-
-
-def held_out_order(settings: Settings) -> Sequence[int]:
-    """Return the folds that take a turn as the held-out part."""
-    return range(settings.rounds)
+        gating = gate(prompt)
+    rivals = rival_scores(
+        raw, features, prompt, debias=matrix, nuisances=nuisances, baselines=baselines
+    )
+    return {GATED: compose(raw, gating, matrix).score, **rivals}, gating
 
 
 def _name(stage: str, held_out: int | None) -> str:

@@ -24,6 +24,7 @@ from torch import Tensor
 from armorm import __version__
 from armorm.data import DataSource, Drops
 from armorm.errors import BundleError, DataError, RecipeError, StorageError, nearest
+from armorm.evaluate.counts import count_rows
 from armorm.evaluate.figures import Report
 from armorm.evaluate.plots import write_plots
 from armorm.evaluate.report import read_report, write_report
@@ -32,7 +33,7 @@ from armorm.features.extract import extract_features, feature_fingerprint
 from armorm.features.interface import FeatureOptions
 from armorm.features.store import FeatureSet, load_features
 from armorm.heads.gating import GatingSettings
-from armorm.model.bundle import Baselines, Bundle, load_bundle, save_bundle
+from armorm.model.bundle import Bundle, load_bundle, save_bundle
 from armorm.model.card import model_card
 from armorm.model.hf import is_released_layout, read_released_ridge
 from armorm.storage import (
@@ -45,7 +46,6 @@ from armorm.storage import (
 from armorm.train.cache import StageCache, StageResult
 from armorm.train.config import Recipe, RidgeRecipe, SourceRecipe
 from armorm.train.figures import (
-    data_facts,
     debias_result,
     gating_result,
     hardware,
@@ -376,7 +376,9 @@ class _Training:
             versions=software(),
             hardware=hardware(),
             backbone=self.facts,
-            data=data_facts(data, self.drops),
+            data=count_rows(
+                data.rated_rows, data.pair_rows, self.drops, n_derived=len(data.derived_rows)
+            ),
             debias=debias,
             gating=gating_result(held_out, data, final, self.objectives),
             timings={name: round(seconds, 2) for name, seconds in self.timings.items()},
@@ -400,8 +402,7 @@ class _Training:
 
     def _bundle(self, report: Report, fitter: Fitter, final: Fit) -> Bundle:
         """The heads that were fitted on everything, with the facts of the run."""
-        gate, plain = fitter.gates(final)
-        ridge, baselines = final.ridge.tensors, final.baselines
+        ridge = final.ridge.tensors
         scales = self.given.scales if self.given else _scales(self.recipe)
         return Bundle(
             name=self.recipe.name,
@@ -411,14 +412,10 @@ class _Training:
             weight=ridge["weight"],
             bias=ridge["bias"],
             debias=final.debias.tensors["matrix"],
-            gating=gate,
+            gating=fitter.gate(final),
             beta=final.gating.facts["beta"],
             backbone=self.facts,
-            baselines=Baselines(
-                gating_without_debias=plain,
-                fixed_weights=baselines.tensors["fixed_weights"] if baselines else None,
-                bradley_terry=baselines.tensors["bradley_terry"] if baselines else None,
-            ),
+            baselines=fitter.baselines(final),
             facts=training_facts(report, self.recipe.seed),
         )
 

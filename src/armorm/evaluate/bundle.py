@@ -1,0 +1,175 @@
+"""A trained model measured on rows of any file, beside the baselines that its bundle keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from armorm.data import BadRows, DataSource, Drops, group_of, rating_matrix, read_pairs, read_rated
+from armorm.evaluate.baselines import (
+    GATED,
+    LONGER,
+    compare_scorers,
+    compare_scorers_by_source,
+    length_scores,
+)
+from armorm.evaluate.counts import count_rows, source_of
+from armorm.evaluate.figures import Report
+from armorm.evaluate.heads_figures import gating_figures
+from armorm.evaluate.objectives import evaluate_objectives
+from armorm.features.extract import compute_features
+from armorm.features.store import FeatureSet
+from armorm.model.reward import RewardModel
+from armorm.model.rivals import rival_scores
+from armorm.model.rows import usable_rows
+from armorm.types import Conversation, PreferencePair, RatedResponse
+
+STEERED = "steered"
+
+Watch = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
+
+
+def evaluate_bundle(
+    model: RewardModel,
+    *,
+    pairs: str | None = None,
+    rated: str | None = None,
+    bad_rows: BadRows = "stop",
+    n_resamples: int = 2000,
+    seed: int = 0,
+    watch: Watch = lambda stage, done, total: None,
+) -> Report:
+    """Measure a model on preference pairs, rated rows or both.
+
+    Ratings are read on the scales that the bundle was trained with. A steered model is
+    measured as `steered`, and the gated model is then one of those it is held against.
+    Rows that were trained on give figures that are too good; the report's protocol says
+    that this is not checked.
+
+    Args:
+        model: The reward model, steered or not.
+        pairs: File, folder or hub id of preference pairs.
+        rated: File, folder or hub id of rated rows.
+        bad_rows: `stop`, or `drop` bad rows and count them.
+        n_resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+        watch: Called with (stage, done, total).
+
+    Returns:
+        The report; intervals are left out below 20 prompts.
+
+    Raises:
+        DataError: a bad row under `stop`; a source or an objective that the bundle does
+            not know.
+        FeatureError: the backbone cannot take a row, under `stop`.
+    """
+    drops, bundle = Drops(), model.bundle
+    rated_rows = (
+        read_rated([DataSource(rated)], bundle.scales, bad_rows=bad_rows, drops=drops)
+        if rated is not None
+        else []
+    )
+    pair_rows = (
+        read_pairs([DataSource(pairs)], bad_rows=bad_rows, drops=drops) if pairs is not None else []
+    )
+    n_read = len(rated_rows) + len(pair_rows) + drops.total
+    if bad_rows == "drop":
+        rated_rows = usable_rows(model.backbone, rated_rows, drops, path=str(rated))
+        pair_rows = usable_rows(model.backbone, pair_rows, drops, path=str(pairs))
+    fields: dict[str, Any] = {}
+    if rated_rows:
+        fields |= _objectives(model, rated_rows, watch, n_resamples=n_resamples, seed=seed)
+    if pair_rows:
+        fields |= _preferences(model, pair_rows, watch, n_resamples=n_resamples, seed=seed)
+    notes = (drops.sentence(n_read),) if drops.total else ()
+    return Report(
+        name=bundle.name,
+        protocol="rows of the given files; whether the heads were fitted on them is not checked",
+        backbone=dict(bundle.backbone),
+        data=count_rows(rated_rows, pair_rows, drops),
+        notes=notes,
+        **fields,
+    )
+
+
+def _objectives(
+    model: RewardModel,
+    rows: Sequence[RatedResponse],
+    watch: Watch,
+    *,
+    n_resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Figures by objective."""
+    features = _features(model, [row.conversation for row in rows], "rated rows", watch)
+    scores = model.score_features(features.response, features.prompt)
+    results = evaluate_objectives(
+        scores.objectives.numpy(),
+        rating_matrix(rows, model.objectives, model.bundle.scales),
+        [group_of(row.prompt) for row in rows],
+        objectives=model.objectives,
+        n_resamples=n_resamples,
+        seed=seed,
+    )
+    return {
+        "objectives": tuple(row for row in results.objectives if row.n),
+        "mean_spearman": results.mean_spearman,
+    }
+
+
+def _preferences(
+    model: RewardModel,
+    rows: Sequence[PreferencePair],
+    watch: Watch,
+    *,
+    n_resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Accuracy beside the baselines, and where the gating looks."""
+    bundle = model.bundle
+    features = _features(model, [c for row in rows for c in row.conversations], "pairs", watch)
+    scores = model.score_features(features.response, features.prompt)
+    plain = RewardModel(bundle, model.backbone).score_features(features.response, features.prompt)
+    table = {GATED: plain.score}
+    reference = GATED
+    if model.weights is not None or model.factors is not None:
+        table, reference = {STEERED: scores.score, **table}, STEERED
+    if bundle.baselines is not None:
+        table |= rival_scores(
+            scores.objectives,
+            features.response,
+            features.prompt,
+            debias=bundle.debias,
+            nuisances=bundle.nuisances,
+            baselines=bundle.baselines,
+        )
+    scorers = {name: (values[0::2].numpy(), values[1::2].numpy()) for name, values in table.items()}
+    scorers[LONGER] = (
+        length_scores([row.chosen for row in rows]),
+        length_scores([row.rejected for row in rows]),
+    )
+    groups = [group_of(row.prompt) for row in rows]
+    sources = [source_of(row) for row in rows]
+    gating = plain.gating
+    assert gating is not None  # a model that is not steered has one
+    return {
+        "preferences": compare_scorers(
+            scorers, groups, reference=reference, n_resamples=n_resamples, seed=seed
+        ),
+        "by_source": compare_scorers_by_source(
+            scorers, groups, sources, reference=reference, n_resamples=n_resamples, seed=seed
+        ),
+        "gating": gating_figures(
+            gating[0::2].numpy(), sources, objectives=model.objectives, beta=bundle.beta
+        ),
+    }
+
+
+def _features(
+    model: RewardModel, conversations: Sequence[Conversation], stage: str, watch: Watch
+) -> FeatureSet:
+    """Features in memory, with progress."""
+    return compute_features(
+        model.backbone, conversations, progress=lambda done, total: watch(stage, done, total)
+    )
