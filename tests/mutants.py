@@ -88,7 +88,7 @@ MUTANTS = (
         "heads/statistics.py",
         'x = features.detach().to("cpu", torch.float64)',
         'x = features.detach().to("cpu", torch.float32).double()',
-        "heads/test_ridge.py",
+        "heads/test_statistics.py",
     ),
     Mutant(
         "statistics share the caller's memory",

@@ -1,7 +1,8 @@
 from functools import cache
 
-import mutants
 import pytest
+
+import mutants
 from mutants import MUTANTS
 
 NAMES = [f"{mutant.file}: {mutant.name}" for mutant in MUTANTS]

@@ -65,7 +65,9 @@ def test_generic_and_fast_paths_draw_the_same_resamples():
         assert one.high == pytest.approx(other.high, abs=1e-12)
 
 
-@pytest.mark.parametrize(("statistic", "fast"), [(spearman, spearman_of_counts), (r2, r2_of_counts)])
+@pytest.mark.parametrize(
+    ("statistic", "fast"), [(spearman, spearman_of_counts), (r2, r2_of_counts)]
+)
 @settings(max_examples=30, deadline=None)
 @given(seed=SEEDS)
 def test_counts_mean_repeated_rows(statistic, fast, seed):

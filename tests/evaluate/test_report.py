@@ -91,7 +91,9 @@ def test_markdown_shows_every_objective_scorer_source_and_dropped_row(report):
         row = next(line for line in text.splitlines() if line.startswith(f"| {one.name} "))
         assert f"| {one.spearman.value:.2f} |".replace("|", "").strip() in row
     for one in report.preferences:
-        assert re.search(rf"\| (\*\*)?{one.scorer}(\*\*)? +\| +{100 * one.accuracy.value:.1f} %", text)
+        assert re.search(
+            rf"\| (\*\*)?{one.scorer}(\*\*)? +\| +{100 * one.accuracy.value:.1f} %", text
+        )
     for source in report.by_source:
         assert f"| {source} " in text
     assert re.search(r"\| pairs.jsonl \| longer than 4,096 tokens \| +2 \|", text)

@@ -163,6 +163,14 @@ def test_lower_precisions_are_summed_in_float64():
     assert content.xx.item() == pytest.approx(150.0)
 
 
+def test_float64_features_keep_their_digits():
+    # In float32 these four features are all 1, and the slope of 1e9 is gone.
+    x = 1 + 1e-9 * torch.arange(4.0, dtype=torch.float64)[:, None]
+    y = torch.arange(4.0, dtype=torch.float64)[:, None]
+    fit = fit_ridge(Statistics.from_features(x, y, objectives=["a"]), alpha=0.0)
+    assert fit.weight.item() == pytest.approx(1e9, rel=1e-5)
+
+
 def test_bad_statistics_are_refused():
     x, y, sources = draw(5, 10)
     found = summed(x, y, sources)

@@ -30,8 +30,8 @@ def train(
     Stages that are up to date are not run again; after Ctrl-C or a kill the same command
     continues where it stopped.
     """
+    from armorm.train.output import recipe_yaml
     from armorm.train.recipe import load_recipe
-    from armorm.train.run import recipe_yaml
 
     parsed = load_recipe(recipe, set_ or [])
     if print_recipe:

@@ -30,14 +30,16 @@ class Summary:
         """
         self._report = report
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
         """Render for the width at hand."""
-        wide = options.max_width >= _WIDE
+        width = options.max_width
         if self._report.objectives:
-            yield _objectives(self._report, wide=wide, ascii_only=options.ascii_only)
+            yield _objectives(self._report, width=width, ascii_only=options.ascii_only)
             yield Text()
         if self._report.preferences:
-            yield _preferences(self._report.preferences, wide=wide)
+            yield _preferences(self._report.preferences, width=width)
             yield Text()
         for sentence in headline(self._report):
             yield Text(sentence)
@@ -56,12 +58,12 @@ def summary(report: Report) -> Summary:
     return Summary(report)
 
 
-def _objectives(report: Report, *, wide: bool, ascii_only: bool) -> Table:
+def _objectives(report: Report, *, width: int, ascii_only: bool) -> Table:
     """Spearman and R2 of each objective; on wide terminals with a bar."""
     figures = report.objectives
     level = _level(one.spearman for one in figures)
     table = _table("objective", "rows", "Spearman", level, "R2", level)
-    if wide:
+    if width >= _WIDE:
         table.add_column("", no_wrap=True)
     values = [one.spearman.value for one in figures if math.isfinite(one.spearman.value)]
     low, high = min([0.0, *values]), max([0.0, *values])
@@ -74,7 +76,7 @@ def _objectives(report: Report, *, wide: bool, ascii_only: bool) -> Table:
             number(one.r2.value),
             spread(one.r2),
         ]
-        if wide and high > low:
+        if width >= _WIDE and high > low:
             value = one.spearman.value if math.isfinite(one.spearman.value) else 0.0
             cells.append(signed_bar(value, low=low, high=high, width=_BAR, ascii_only=ascii_only))
         table.add_row(*cells)
@@ -82,15 +84,15 @@ def _objectives(report: Report, *, wide: bool, ascii_only: bool) -> Table:
     if mean is not None:
         table.add_section()
         table.add_row("mean", f"{mean.n_rows:,}", number(mean.value), spread(mean), style="bold")
-    return table
+    return _whole_numbers(table, width)
 
 
-def _preferences(preferences: Iterable[PreferenceFigures], *, wide: bool) -> Table:
+def _preferences(preferences: Iterable[PreferenceFigures], *, width: int) -> Table:
     """Accuracy of each scorer and its difference to the gated model."""
     rows = list(preferences)
     level = _level(one.accuracy for one in rows)
     table = _table("scorer", "accuracy", level, "to gated", level)
-    if wide:
+    if width >= _WIDE:
         table.add_column("verdict", no_wrap=True)
     for one in rows:
         difference = one.difference_to_gated
@@ -101,7 +103,7 @@ def _preferences(preferences: Iterable[PreferenceFigures], *, wide: bool) -> Tab
             cells.append(verdict(difference))
         # The verdict is the last cell and has a column on wide terminals only.
         table.add_row(*cells[: len(table.columns)], style="bold" if difference is None else "")
-    return table
+    return _whole_numbers(table, width)
 
 
 def _table(first: str, *numbers: str) -> Table:
@@ -110,6 +112,16 @@ def _table(first: str, *numbers: str) -> Table:
     table.add_column(first, no_wrap=True, overflow="ellipsis")
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _whole_numbers(table: Table, width: int) -> Table:
+    """Let names give way in a narrow terminal: half a number would be another number."""
+    rest = 0
+    for column in table.columns[1:]:
+        column.min_width = max(len(str(cell)) for cell in (column.header, *column.cells))
+        rest += column.min_width + 3  # the box and the padding between two columns
+    table.columns[0].max_width = max(width - rest, 8)
     return table
 
 

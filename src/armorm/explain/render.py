@@ -117,7 +117,9 @@ class ExplanationView:
         self._texts = _texts(prompt, response=response)
         self._title = title
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
         """Render for the width at hand."""
         one = self._explanation
         digits = digits_for([abs(value) for value in one.contributions.values()])
@@ -181,7 +183,9 @@ class ComparisonView:
         self._texts = _texts(prompt, chosen=chosen, rejected=rejected)
         self._title = title or comparison.id
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
         """Render for the width at hand."""
         one = self._comparison
         digits = decimals(one)
@@ -267,7 +271,9 @@ class _BarTable:
         """Keep the cells; `total` is the name of the sum and the sum, for the last column."""
         self._heads, self._rows, self._total = tuple(heads), tuple(rows), total
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
         """Render for the width at hand; too narrow a terminal loses the bar first."""
         longest = _LONGEST_NAME if options.max_width < _WIDE else 2 * _LONGEST_NAME
         names = ["objective", self._total[0], *(row.name for row in self._rows)]
@@ -315,7 +321,9 @@ class _Excerpt:
         """Keep the text, made safe to show."""
         self._text, self._lines = sanitise(text), lines
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
         """Render for the width at hand."""
         wrapped = Text(self._text).wrap(console, options.max_width)
         for i, line in enumerate(wrapped[: self._lines]):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from armorm.explain.compare import Comparison, ExplanationLike, compare
 from armorm.types import Conversation, PreferencePair, Scale
 
 
+@runtime_checkable
 class ScorerLike(Protocol):
     """What `RewardModel` offers for comparing: scores, fixed weights and a bundle with beta."""
 

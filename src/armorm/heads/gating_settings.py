@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-Initial = Literal["uniform", "fixed_weights", "random"]
+INITIAL = ("uniform", "fixed_weights", "random")
+"""The gatings that training can start at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class GatingSettings:
     """Reward, in nats of loss, for each nat of mean gating entropy; against collapse."""
     beta_init: float | None = None
     """First beta, above 0; None fits it to the initial gating."""
-    initial: Initial = "uniform"
+    initial: str = "uniform"
     """Gating before the first step: equal weights, given weights, or whatever random
     layers give, as published."""
     standardise: bool = True
@@ -56,7 +56,7 @@ class GatingSettings:
                 raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}")
         if self.hidden and min(self.hidden) < 1:
             raise ValueError(f"`hidden` must be widths of at least 1; got {self.hidden}")
-        if self.initial not in get_args(Initial):
+        if self.initial not in INITIAL:
             raise ValueError(
                 f"`initial` must be 'uniform', 'fixed_weights' or 'random'; got {self.initial!r}"
             )

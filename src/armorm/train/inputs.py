@@ -13,7 +13,8 @@ from armorm.data import (
     Drops,
     Scales,
     check_objectives,
-    fold_of,
+    folds_of,
+    group_of,
     pairs_from_ratings,
     rating_matrix,
     read_pairs,
@@ -124,10 +125,18 @@ def line_up(
         The rows that have features, with them; a pair needs both sides.
 
     Raises:
-        DataError: after too long rows were dropped, an objective has fewer than 10 ratings
+        DataError: there are fewer prompts than folds; after too long rows were dropped, an objective has fewer than 10 ratings
             or no variance.
     """
     rated_rows, rated_set = rows.rated, None
+    # Over both kinds together: a prompt that has ratings and pairs is in one fold.
+    prompts = [row.prompt for row in [*rows.rated, *rows.pairs]]
+    if (n_prompts := len({group_of(prompt) for prompt in prompts})) < n_folds:
+        raise DataError(
+            f"`evaluation.folds` must be at most the number of different prompts; got {n_folds} "
+            f"folds for {n_prompts} prompts"
+        )
+    fold = dict(zip(prompts, folds_of(prompts, n_folds, salt), strict=True))
     if rated is not None:
         place = {id: i for i, id in enumerate(rated.ids)}
         rated_rows = [row for row in rows.rated if row.id in place]
@@ -136,7 +145,7 @@ def line_up(
         rated_set = RatedSet(
             features=rated.response[[place[row.id] for row in rated_rows]],
             ratings=torch.from_numpy(matrix),
-            folds=_folds(rated_rows, n_folds, salt),
+            folds=torch.tensor([fold[row.prompt] for row in rated_rows]),
             sources=tuple(row.source for row in rated_rows),
             objectives=rows.objectives,
         )
@@ -153,7 +162,7 @@ def line_up(
             prompt=pairs.prompt[chosen],
             chosen=pairs.response[chosen],
             rejected=pairs.response[rejected],
-            folds=_folds(pair_rows, n_folds, salt),
+            folds=torch.tensor([fold[row.prompt] for row in pair_rows]),
         )
     return TrainingData(list(rated_rows), list(pair_rows), rated_set, pair_set)
 
@@ -216,10 +225,3 @@ def inputs_key(rows: Rows, features: Sequence[str]) -> str:
         for source, of in rows.scales.items()
     }
     return fingerprint([list(features), rated, scales, list(rows.objectives)])
-
-
-def _folds(
-    rows: Sequence[RatedResponse] | Sequence[PreferencePair], n_folds: int, salt: str
-) -> torch.Tensor:
-    """Fold of each row's prompt."""
-    return torch.tensor([fold_of(row.prompt, n_folds, salt) for row in rows])

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from armorm.data import DataSource
 from armorm.errors import RecipeError, nearest
 from armorm.train.config import Recipe, ScaleRecipe, SourceRecipe
 
@@ -219,6 +220,12 @@ def _part_of(annotation: Any) -> Any:
 
 def _mismatches(recipe: Recipe) -> Iterable[str]:
     """Mistakes that only show when parts are held against each other."""
+    for key, parts in (("rated", recipe.rated), ("pairs", recipe.pairs)):
+        for i, part in enumerate(parts):
+            try:
+                DataSource(**part.model_dump())
+            except ValueError as error:
+                yield f"{key}.{i}: {error}"
     objectives = recipe.objectives
     trains_ridge = not isinstance(recipe.ridge, str)
     if trains_ridge and not recipe.rated:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import shutil
 import time
@@ -18,46 +17,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from torch import Tensor
 
-from armorm import __version__
 from armorm.data import DataSource, Drops
 from armorm.errors import BundleError, DataError, RecipeError, StorageError, nearest
-from armorm.evaluate.counts import count_rows
 from armorm.evaluate.figures import Report
-from armorm.evaluate.plots import write_plots
-from armorm.evaluate.report import read_report, write_report
+from armorm.evaluate.report import read_report
 from armorm.features.backbone import describe_backbone, load_backbone
 from armorm.features.extract import extract_features, feature_fingerprint
 from armorm.features.interface import FeatureOptions
 from armorm.features.store import FeatureSet, load_features
 from armorm.heads.gating import GatingSettings
-from armorm.model.bundle import Bundle, load_bundle, save_bundle
-from armorm.model.card import model_card
-from armorm.model.hf import is_released_layout, read_released_ridge
+from armorm.model.bundle import load_bundle
 from armorm.storage import (
     digest_file,
     fingerprint,
     storage_errors,
-    write_bytes,
-    write_json,
 )
-from armorm.train.cache import StageCache, StageResult
+from armorm.train.cache import StageCache
 from armorm.train.config import Recipe, RidgeRecipe, SourceRecipe
-from armorm.train.figures import (
-    debias_result,
-    gating_result,
-    hardware,
-    held_out_predictions,
-    notes_of,
-    objective_results,
-    preference_results,
-    software,
-    training_facts,
-    with_heads,
-)
+from armorm.train.figures import software
 from armorm.train.folds import Fit, Fitter, Settings, Watch
+from armorm.train.given import load_given_ridge
 from armorm.train.inputs import (
     Rows,
     TrainingData,
@@ -68,9 +48,8 @@ from armorm.train.inputs import (
     rated_conversations,
     read_rows,
 )
-from armorm.types import Conversation, Scale
-
-DONE = "run.json"
+from armorm.train.output import DONE, Fitted, make_report, save_run, scales_of
+from armorm.types import Conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,29 +109,6 @@ def train(recipe: Recipe, folder: Path, *, watch: Watch = lambda stage, done, to
         return _Training(recipe, folder, watch).run()
 
 
-def recipe_yaml(recipe: Recipe) -> str:
-    """Return a recipe with every default filled in, as YAML.
-
-    Args:
-        recipe: The checked recipe.
-
-    Returns:
-        Text that `load_recipe` reads back.
-    """
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _GivenRidge:
-    """A ridge head that the recipe names instead of rated data."""
-
-    result: StageResult
-    objectives: tuple[str, ...]
-    scales: dict[str, dict[str, Scale]]
-    digest: str | None
-    """Of the backbone it was fitted on; None where its layout does not say."""
-
-
 class _Training:
     """One run; its methods are the steps, in order."""
 
@@ -161,7 +117,7 @@ class _Training:
         self.drops = Drops()
         self.started = time.monotonic()
         self.timings: dict[str, float] = {}
-        self.given = _given_ridge(recipe)
+        self.given = load_given_ridge(recipe.ridge) if isinstance(recipe.ridge, str) else None
         self.objectives = self.given.objectives if self.given else recipe.objectives
         self.options = FeatureOptions(
             **recipe.features.model_dump(exclude={"shard_rows", "store_dtype"}),
@@ -173,8 +129,10 @@ class _Training:
     def run(self) -> Run:
         """Do what is not done yet."""
         rows = self._rows()
+        n_read = len(rows.rated) + len(rows.pairs) + self.drops.total
         self.facts = describe_backbone(**self._backbone_id())
-        self._check_given()
+        if self.given is not None:
+            self.given.check(self.facts)
         key = self._key(rows)
         if (done := self._finished(key)) is not None:
             return done
@@ -187,9 +145,21 @@ class _Training:
             for number, held_out in enumerate([*order, None]):
                 fits.append(fitter.fit(held_out))
                 self.watch("heads", number + 1, len(order) + 1)
-        with self._timed("figures"):
-            report = self._report(rows, data, fitter, fits)
-        self._save(report, fitter, fits[-1], key)
+        fitted = Fitted(
+            recipe=self.recipe,
+            backbone=self.facts,
+            objectives=self.objectives,
+            scales=rows.scales,
+            data=data,
+            fitter=fitter,
+            held_out=fits[:-1],
+            final=fits[-1],
+            drops=self.drops,
+            n_read=n_read,
+            timings=self.timings,
+        )
+        report = make_report(fitted)
+        save_run(fitted, report, self.folder, key=key)
         self.watch("report and bundle", 1, 1)
         return Run(
             self.folder,
@@ -203,7 +173,7 @@ class _Training:
     def _rows(self) -> Rows:
         """Read and check every row."""
         recipe = self.recipe
-        scales = self.given.scales if self.given else _scales(recipe)
+        scales = self.given.scales if self.given else scales_of(recipe)
         rows = read_rows(
             [_source(s) for s in recipe.rated],
             [_source(s) for s in recipe.pairs],
@@ -226,23 +196,6 @@ class _Training:
             "dtype": backbone.dtype,
             "options": self.options,
         }
-
-    def _check_given(self) -> None:
-        """Refuse a given ridge head of another backbone or width."""
-        if self.given is None:
-            return
-        ridge, facts = self.recipe.ridge, self.facts
-        if self.given.digest is not None and self.given.digest != facts["digest"]:
-            raise BundleError(
-                f"{ridge}: the ridge head was fitted on a backbone with digest "
-                f"{self.given.digest[:12]}…; {facts['name']!r} has digest {facts['digest'][:12]}…"
-            )
-        width = self.given.result.tensors["weight"].shape[1]
-        if width != facts["response_width"]:
-            raise BundleError(
-                f"{ridge}: the ridge head takes features of width {width}; those of "
-                f"{facts['name']!r} have width {facts['response_width']}"
-            )
 
     def _key(self, rows: Rows) -> str:
         """Fingerprint of the whole run; paths, device and threads are told apart by content."""
@@ -348,7 +301,12 @@ class _Training:
             pairs=data.pairs,
             derived=data.derived,
             settings=settings,
-            inputs={"rows": key, "derived": derived, "seed": recipe.seed},
+            inputs={
+                "rows": key,
+                "folds": [x.folds.tolist() for x in (data.rated, data.pairs) if x is not None],
+                "derived": derived,
+                "seed": recipe.seed,
+            },
             given_ridge=self.given.result if self.given else None,
             n_objectives=len(self.objectives),
             watch=self.watch,
@@ -362,63 +320,6 @@ class _Training:
                 raise RecipeError([f"debias.nuisances: unknown objective {name!r}{known}"])
         return self.recipe.debias.nuisances
 
-    def _report(self, rows: Rows, data: TrainingData, fitter: Fitter, fits: list[Fit]) -> Report:
-        """Figures on held-out rows beside every baseline."""
-        recipe, final = self.recipe, fits[-1]
-        settings = {"n_resamples": recipe.evaluation.resamples, "seed": recipe.seed}
-        held_out = held_out_predictions(fitter, fits[:-1])
-        debias = debias_result(final, self.objectives, self._nuisances())
-        results = objective_results(held_out, data, fitter, **settings)
-        report = Report(
-            name=recipe.name,
-            protocol=_protocol(fitter.settings),
-            recipe_fingerprint=fingerprint(recipe.model_dump(mode="json")),
-            versions=software(),
-            hardware=hardware(),
-            backbone=self.facts,
-            data=count_rows(
-                data.rated_rows, data.pair_rows, self.drops, n_derived=len(data.derived_rows)
-            ),
-            debias=debias,
-            gating=gating_result(held_out, data, final, self.objectives),
-            timings={name: round(seconds, 2) for name, seconds in self.timings.items()},
-            **with_heads(results, final, debias),
-            **preference_results(held_out, data, **settings),
-        )
-        n_rows = len(rows.rated) + len(rows.pairs) + self.drops.total
-        return report.model_copy(update={"notes": notes_of(report, self.drops, n_rows)})
-
-    def _save(self, report: Report, fitter: Fitter, final: Fit, key: str) -> None:
-        """Write everything that a person takes away, and the mark that it is whole."""
-        shutil.rmtree(self.folder / "plots", ignore_errors=True)
-        write_bytes(self.folder / "recipe.yaml", recipe_yaml(self.recipe).encode())
-        write_json(self.folder / "dropped-rows.json", self.drops.as_dict())
-        bundle = self._bundle(report, fitter, final)
-        save_bundle(bundle, self.folder / "bundle", card=model_card(bundle))
-        write_report(report, self.folder, pictures=write_plots(report, self.folder))
-        names = ("bundle/bundle.json", "report.json", "report.md", "recipe.yaml")
-        files = {name: digest_file(self.folder / name) for name in names}
-        write_json(self.folder / DONE, {"key": key, "armorm": __version__, "files": files})
-
-    def _bundle(self, report: Report, fitter: Fitter, final: Fit) -> Bundle:
-        """The heads that were fitted on everything, with the facts of the run."""
-        ridge = final.ridge.tensors
-        scales = self.given.scales if self.given else _scales(self.recipe)
-        return Bundle(
-            name=self.recipe.name,
-            objectives=self.objectives,
-            nuisances=fitter.settings.nuisances,
-            scales=scales,
-            weight=ridge["weight"],
-            bias=ridge["bias"],
-            debias=final.debias.tensors["matrix"],
-            gating=fitter.gate(final),
-            beta=final.gating.facts["beta"],
-            backbone=self.facts,
-            baselines=fitter.baselines(final),
-            facts=training_facts(report, self.recipe.seed),
-        )
-
     @contextlib.contextmanager
     def _timed(self, step: str) -> Generator[None]:
         """Note how long a step took."""
@@ -427,53 +328,9 @@ class _Training:
         self.timings[step] = time.monotonic() - started
 
 
-def _protocol(settings: Settings) -> str:
-    """One sentence on what the figures rest on."""
-    if settings.rounds == settings.n_folds:
-        return (
-            f"{settings.n_folds}-fold cross-validation grouped by prompt: every figure is on "
-            "prompts that its heads have not seen; the bundle is refitted on all rows"
-        )
-    return (
-        f"{settings.rounds} of {settings.n_folds} folds of prompts held out: every figure is on "
-        "prompts that its heads have not seen; the bundle is refitted on all rows"
-    )
-
-
 def _source(part: SourceRecipe) -> DataSource:
     """A recipe's source as the readers take it."""
     return DataSource(**part.model_dump())
-
-
-def _scales(recipe: Recipe) -> dict[str, dict[str, Scale]]:
-    """The scales of a recipe as the readers take them."""
-    return {
-        source: {name: Scale(**scale.model_dump()) for name, scale in scales.items()}
-        for source, scales in recipe.scales.items()
-    }
-
-
-def _given_ridge(recipe: Recipe) -> _GivenRidge | None:
-    """Load the ridge head that a recipe names: of a bundle, or of a released checkpoint."""
-    if not isinstance(recipe.ridge, str):
-        return None
-    folder = Path(recipe.ridge)
-    if is_released_layout(folder):
-        weight, objectives = read_released_ridge(folder)
-        bias, scales, digest = torch.zeros(len(weight)), {}, None
-    else:
-        bundle = load_bundle(folder)
-        weight, bias, objectives = bundle.weight, bundle.bias, bundle.objectives
-        scales = {source: dict(of) for source, of in bundle.scales.items()}
-        digest = bundle.backbone["digest"]
-    key = fingerprint([list(objectives), _tensor_digest(weight), _tensor_digest(bias)])
-    result = StageResult({"weight": weight, "bias": bias}, {}, key)
-    return _GivenRidge(result, objectives, scales, digest)
-
-
-def _tensor_digest(tensor: Tensor) -> str:
-    """SHA-256 of the bytes of a tensor."""
-    return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,97 @@
+"""A ridge head that a recipe names instead of rated data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from armorm.errors import BundleError
+from armorm.model.bundle import load_bundle
+from armorm.model.hf import is_released_layout, read_released_ridge
+from armorm.storage import fingerprint
+from armorm.train.cache import StageResult
+from armorm.types import Scale
+
+
+@dataclass(frozen=True, slots=True)
+class GivenRidge:
+    """Weight and bias of a bundle or of a checkpoint in the released layout."""
+
+    path: str
+    """As the recipe names it."""
+    result: StageResult
+    """In the form of a ridge stage; its key is the digest of weight and bias."""
+    objectives: tuple[str, ...]
+    """Names of axis k."""
+    scales: dict[str, dict[str, Scale]]
+    """Of the bundle; empty for a checkpoint, whose layout does not hold them."""
+    digest: str | None
+    """Of the backbone it was fitted on; None for a checkpoint, which is that backbone."""
+    options: Mapping[str, Any]
+    """How its features were made; empty for a checkpoint."""
+
+    def check(self, backbone: Mapping[str, Any]) -> None:
+        """Refuse a backbone that the head was not fitted on.
+
+        Args:
+            backbone: Facts of the recipe's backbone.
+
+        Raises:
+            BundleError: the digests differ, or how features are made.
+        """
+        if self.digest is not None and self.digest != backbone["digest"]:
+            raise BundleError(
+                f"{self.path}: the ridge head was fitted on a backbone with digest "
+                f"{self.digest[:12]}…; {backbone['name']!r} has digest {backbone['digest'][:12]}…"
+            )
+        for name, value in self.options.items():
+            found = backbone["options"].get(name)
+            if found != value and name not in ("max_tokens", "too_long"):
+                raise BundleError(
+                    f"{self.path}: the ridge head takes features with `{name}: {value}`; the "
+                    f"recipe has `{name}: {found}`"
+                )
+        width = self.result.tensors["weight"].shape[1]
+        if width != backbone["response_width"]:
+            raise BundleError(
+                f"{self.path}: the ridge head takes features of width {width}; those of "
+                f"{backbone['name']!r} have width {backbone['response_width']}"
+            )
+
+
+def load_given_ridge(path: str) -> GivenRidge:
+    """Load the ridge head of a bundle or of a checkpoint in the released layout.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The head.
+
+    Raises:
+        BundleError: it is neither, or damaged.
+    """
+    folder = Path(path)
+    if is_released_layout(folder):
+        weight, objectives = read_released_ridge(folder)
+        bias, scales = torch.zeros(len(weight)), dict[str, dict[str, Scale]]()
+        digest, options = None, dict[str, Any]()
+    else:
+        bundle = load_bundle(folder)
+        weight, bias, objectives = bundle.weight, bundle.bias, bundle.objectives
+        scales = {source: dict(of) for source, of in bundle.scales.items()}
+        digest, options = bundle.backbone["digest"], bundle.backbone["options"]
+    key = fingerprint([list(objectives), _digest(weight), _digest(bias)])
+    result = StageResult({"weight": weight, "bias": bias}, {}, key)
+    return GivenRidge(path, result, objectives, scales, digest, options)
+
+
+def _digest(tensor: Tensor) -> str:
+    """SHA-256 of the bytes of a tensor."""
+    return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()

@@ -1,0 +1,176 @@
+"""What a finished run leaves: report, bundle, recipe, counts, and the mark that it is whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from armorm import __version__
+from armorm.data import Drops, Scales
+from armorm.evaluate.counts import count_rows
+from armorm.evaluate.figures import Report
+from armorm.evaluate.plots import write_plots
+from armorm.evaluate.report import write_report
+from armorm.model.bundle import Bundle, save_bundle
+from armorm.model.card import model_card
+from armorm.storage import digest_file, fingerprint, write_bytes, write_json
+from armorm.train.config import Recipe
+from armorm.train.figures import (
+    debias_result,
+    gating_result,
+    hardware,
+    held_out_predictions,
+    notes_of,
+    objective_results,
+    preference_results,
+    software,
+    training_facts,
+    with_heads,
+)
+from armorm.train.folds import Fit, Fitter, Settings
+from armorm.train.inputs import TrainingData
+from armorm.types import Scale
+
+DONE = "run.json"
+"""Written last; holds the fingerprint of the run and the digests of what it left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A run whose heads are all fitted."""
+
+    recipe: Recipe
+    backbone: Mapping[str, Any]
+    objectives: tuple[str, ...]
+    scales: Scales
+    data: TrainingData
+    fitter: Fitter
+    held_out: list[Fit]
+    """One fit a held-out fold."""
+    final: Fit
+    """The fit on everything."""
+    drops: Drops
+    n_read: int
+    """Rows that were read, dropped ones included."""
+    timings: Mapping[str, float]
+    """Seconds by step."""
+
+
+def make_report(fitted: Fitted) -> Report:
+    """Measure the heads on held-out rows, beside every baseline.
+
+    Args:
+        fitted: The run.
+
+    Returns:
+        The report.
+    """
+    recipe, fitter, data = fitted.recipe, fitted.fitter, fitted.data
+    n_resamples, seed = recipe.evaluation.resamples, recipe.seed
+    held_out = held_out_predictions(fitter, fitted.held_out)
+    debias = debias_result(fitted.final, fitted.objectives, recipe.debias.nuisances)
+    results = objective_results(held_out, data, fitter, n_resamples=n_resamples, seed=seed)
+    report = Report(
+        name=recipe.name,
+        protocol=_protocol(fitter.settings),
+        recipe_fingerprint=fingerprint(recipe.model_dump(mode="json")),
+        versions=software(),
+        hardware=hardware(),
+        backbone=dict(fitted.backbone),
+        data=count_rows(
+            data.rated_rows, data.pair_rows, fitted.drops, n_derived=len(data.derived_rows)
+        ),
+        debias=debias,
+        gating=gating_result(held_out, data, fitted.final, fitted.objectives),
+        timings={name: round(seconds, 2) for name, seconds in fitted.timings.items()},
+        **with_heads(results, fitted.final, debias),
+        **preference_results(held_out, data, n_resamples=n_resamples, seed=seed),
+    )
+    return report.model_copy(update={"notes": notes_of(report, fitted.drops, fitted.n_read)})
+
+
+def save_run(fitted: Fitted, report: Report, folder: Path, *, key: str) -> None:
+    """Write everything that a person takes away, and last the mark that it is whole.
+
+    Args:
+        fitted: The run.
+        report: Its figures.
+        folder: The run folder.
+        key: Fingerprint of the run.
+
+    Raises:
+        StorageError: the disk is full or fails.
+        MissingDependency: the plots need an extra.
+    """
+    (folder / DONE).unlink(missing_ok=True)
+    shutil.rmtree(folder / "plots", ignore_errors=True)
+    write_bytes(folder / "recipe.yaml", recipe_yaml(fitted.recipe).encode())
+    write_json(folder / "dropped-rows.json", fitted.drops.as_dict())
+    bundle = _bundle(fitted, report)
+    save_bundle(bundle, folder / "bundle", card=model_card(bundle))
+    write_report(report, folder, pictures=write_plots(report, folder))
+    names = ("bundle/bundle.json", "report.json", "report.md", "recipe.yaml", "dropped-rows.json")
+    files = {name: digest_file(folder / name) for name in names}
+    write_json(folder / DONE, {"key": key, "armorm": __version__, "files": files})
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """Return a recipe with every default filled in, as YAML.
+
+    Args:
+        recipe: The checked recipe.
+
+    Returns:
+        Text that `load_recipe` reads back.
+    """
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def scales_of(recipe: Recipe) -> dict[str, dict[str, Scale]]:
+    """Return the scales of a recipe as the readers take them.
+
+    Args:
+        recipe: The checked recipe.
+
+    Returns:
+        Source -> objective -> scale.
+    """
+    return {
+        source: {name: Scale(**scale.model_dump()) for name, scale in scales.items()}
+        for source, scales in recipe.scales.items()
+    }
+
+
+def _bundle(fitted: Fitted, report: Report) -> Bundle:
+    """The heads that were fitted on everything, with the facts of the run."""
+    final, fitter = fitted.final, fitted.fitter
+    return Bundle(
+        name=fitted.recipe.name,
+        objectives=fitted.objectives,
+        nuisances=fitter.settings.nuisances,
+        scales=fitted.scales,
+        weight=final.ridge.tensors["weight"],
+        bias=final.ridge.tensors["bias"],
+        debias=final.debias.tensors["matrix"],
+        gating=fitter.gate(final),
+        beta=final.gating.facts["beta"],
+        backbone=fitted.backbone,
+        baselines=fitter.baselines(final),
+        facts=training_facts(report, fitted.recipe.seed),
+    )
+
+
+def _protocol(settings: Settings) -> str:
+    """One sentence on what the figures rest on."""
+    how = f"{settings.n_folds}-fold cross-validation grouped by prompt"
+    if settings.rounds < settings.n_folds:
+        how = f"{settings.rounds} of {settings.n_folds} folds of prompts held out"
+    return (
+        f"{how}: every figure is on prompts that its heads have not seen; "
+        "the bundle is refitted on all rows"
+    )
