@@ -206,10 +206,17 @@ MUTANTS = (
         "heads/test_ridge_path.py",
     ),
     Mutant(
-        "edge of the alphas not told",
+        "first of the alphas not told as an edge",
         "heads/ridge_path.py",
         "(best == 0) | (best == last)",
         "best == last",
+        "heads/test_ridge_path.py",
+    ),
+    Mutant(
+        "last of the alphas not told as an edge",
+        "heads/ridge_path.py",
+        "(best == 0) | (best == last)",
+        "best == 0",
         "heads/test_ridge_path.py",
     ),
     Mutant(
@@ -279,8 +286,8 @@ MUTANTS = (
     Mutant(
         "linear map of the nuisance let through",
         "heads/debias.py",
-        "if spread <= _LINEAR *",
-        "if spread < 0 * _LINEAR *",
+        "if spread <= _LINEAR",
+        "if False and spread <= _LINEAR",
         "heads/test_debias.py",
     ),
     Mutant(
@@ -494,6 +501,28 @@ MUTANTS = (
         "if False:",
         "heads/test_compose.py",
     ),
+    # Figures
+    Mutant(
+        "tie as loss",
+        "evaluate/metrics.py",
+        "0.5 * (1.0 + (chosen > rejected) - (chosen < rejected))",
+        "1.0 * (chosen > rejected)",
+        "evaluate/test_metrics.py",
+    ),
+    Mutant(
+        "R2 by the variance of the predictions",
+        "evaluate/metrics.py",
+        "total = ((ratings - ratings.mean()) ** 2).sum()",
+        "total = ((scores - scores.mean()) ** 2).sum()",
+        "evaluate/test_metrics.py",
+    ),
+    Mutant(
+        "bootstrap that draws rows in place of prompts",
+        "evaluate/groups.py",
+        "index = np.unique(ids, return_inverse=True)[1]",
+        "index = np.arange(n_rows)",
+        "evaluate/test_bootstrap.py",
+    ),
 )
 
 
@@ -524,7 +553,12 @@ def run(tests: str, mutant: Mutant | None = None) -> subprocess.CompletedProcess
         if mutant is not None:
             (copy / "armorm" / mutant.file).write_text(damaged(mutant))
         (copy / f"{_WITNESS}.py").write_text(
-            "import pathlib, pytest\n"
+            "import pathlib\n"
+            "from hypothesis import Phase, settings\n"
+            # A damage is to be seen, not reduced: shrinking would take most of the time.
+            "settings.register_profile('mutants', derandomize=True, database=None,\n"
+            "                          phases=[Phase.explicit, Phase.generate])\n"
+            "settings.load_profile('mutants')\n"
             "def pytest_sessionfinish(session, exitstatus):\n"
             "    import armorm\n"
             f"    if not pathlib.Path(armorm.__file__).is_relative_to({str(copy)!r}):\n"

@@ -17,6 +17,19 @@ from armorm.errors import StorageError
 
 _CHUNK = 1 << 20
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.EFBIG,
+)
+
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Generator[None]:
@@ -29,26 +42,26 @@ def storage_errors(path: Path) -> Generator[None]:
         Nothing.
 
     Raises:
-        StorageError: the disk is full, read-only, over quota or fails.
+        StorageError: the disk is full, read-only, over quota or fails; the path is a
+            folder where a file belongs, or the reverse.
     """
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(
-                f"{path}: the disk is full; free some space and run the same command again, "
-                "it continues where it stopped"
-            ) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR):
+        if error.errno in _FULL:
+            raise _full(path) from error
+        if error.errno in _REFUSED:
             raise StorageError(f"{path}: cannot be written: {os.strerror(error.errno)}") from error
         raise
     except Exception as error:  # safetensors reports I/O errors as its own type, by text
         if "os error 28" in str(error) or "No space left" in str(error):
-            raise StorageError(
-                f"{path}: the disk is full; free some space and run the same command again, "
-                "it continues where it stopped"
-            ) from error
+            raise _full(path) from error
         raise
+
+
+def _full(path: Path) -> StorageError:
+    """The error of a full disk."""
+    return StorageError(f"{path}: the disk is full; free some space and run the same command again")
 
 
 @contextlib.contextmanager
@@ -59,7 +72,8 @@ def whole_file(path: Path) -> Generator[Path]:
     reader, or a run after a kill, sees the old file or the new one, never a part.
 
     Args:
-        path: The file to write; its folder is made when absent.
+        path: The file to write; its folder is made when absent. Of a link, the file that
+            it leads to is replaced.
 
     Yields:
         The path to write to.
@@ -68,6 +82,9 @@ def whole_file(path: Path) -> Generator[Path]:
         StorageError: the disk is full or cannot be written.
     """
     with storage_errors(path):
+        path = path.resolve()
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         os.close(handle)
@@ -86,6 +103,8 @@ def whole_file(path: Path) -> Generator[Path]:
 def whole_folder(path: Path) -> Generator[Path]:
     """Give a temporary folder that replaces `path` when the block ends without error.
 
+    A run that fails leaves the older folder as it was.
+
     Args:
         path: The folder to write; an older one of that name is replaced.
 
@@ -96,6 +115,9 @@ def whole_folder(path: Path) -> Generator[Path]:
         StorageError: the disk is full or cannot be written.
     """
     with storage_errors(path):
+        path = path.resolve()
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
         old = part.with_suffix(".old")
@@ -103,23 +125,33 @@ def whole_folder(path: Path) -> Generator[Path]:
             yield part
             for file in part.rglob("*"):
                 _sync(file)
+            _sync(part)
             part.chmod(0o755)
             if path.exists():
                 path.replace(old)
             part.replace(path)
             _sync(path.parent)
         finally:
+            if old.exists() and not path.exists():
+                old.replace(path)
             shutil.rmtree(part, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole.
+    """Write a file whole; into a device or a pipe, which cannot be replaced, write directly.
 
     Args:
         path: The file.
         content: Its bytes.
+
+    Raises:
+        StorageError: the disk is full or cannot be written.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with storage_errors(path):
+            path.write_bytes(content)
+        return
     with whole_file(path) as part:
         part.write_bytes(content)
 
@@ -130,9 +162,31 @@ def write_json(path: Path, content: Any) -> None:
     Args:
         path: The file.
         content: Anything `json` can write.
+
+    Raises:
+        StorageError: the disk is full or cannot be written.
+        ValueError: a number is NaN or infinite.
     """
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
+    write_bytes(path, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    r"""Return the bytes that `write_json` writes: one value has one sequence of bytes.
+
+    Args:
+        content: Anything `json` can write; keys keep their order.
+
+    Returns:
+        UTF-8, with a final newline.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+
+    Example:
+        >>> json_bytes({"score": 0.5})
+        b'{\n  "score": 0.5\n}\n'
+    """
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def digest_file(path: Path) -> str:

@@ -172,7 +172,7 @@ def test_headline_says_whether_the_best_baseline_is_beaten(difference, words):
     )
     first, second = wording.headline(report)
     assert first == (
-        "The model prefers the chosen response in 70.0 % of 200 preference pairs "
+        "The gated model prefers the chosen response in 70.0 % of 200 preference pairs "
         "(95 % interval 64.0 to 76.0 %)."
     )
     assert second.startswith("The best baseline, uniform mean, reaches 68.0 % (")
@@ -215,3 +215,30 @@ def test_debias_of_two_nuisances_has_a_column_each(report):
     assert "Spearman correlation with verbosity and log_length; after" in text
     assert "| penalty (verbosity) | penalty (log_length) |" in text
     assert re.search(r"\| honesty +\| +\+0.100 \| +-0.200 \|", text)
+
+
+def test_a_steered_model_is_named_where_it_is_the_reference(report):
+    whole = interval(0.7, 0.6, 0.8)
+    rows = (
+        preference("steered", whole),
+        preference("gated", whole, interval(0.05, 0.01, 0.09)),
+    )
+    steered = Report(name="x", protocol="p", preferences=rows)
+    text = render_markdown(steered)
+    assert "to steered, points" in text
+    assert "**To steered** is" in text
+    assert "The steered model prefers the chosen response in 70.0 %" in text
+    assert "the steered model is behind by more than chance explains" in text
+    assert report.reference().scorer == "gated"
+    assert Report(name="x", protocol="p").reference() is None
+
+
+def test_a_report_of_one_source_has_no_table_by_source(report):
+    one = report.model_copy(update={"by_source": {"code": report.by_source["code"]}})
+    assert "By source" not in render_markdown(one)
+
+
+def test_headline_without_intervals_has_no_brackets(report):
+    bare = value_only(0.4, n_rows=9, n_groups=9)
+    text = wording.headline(Report(name="x", protocol="p", mean_spearman=bare))[0]
+    assert "(" not in text

@@ -4,12 +4,12 @@ import pytest
 from rich.console import Console
 
 from armorm.explain.compare import compare
+from armorm.explain.parts import sanitise
 from armorm.explain.render import (
     ComparisonView,
     ExplanationView,
     render_conversation,
     render_pair,
-    sanitise,
 )
 from armorm.types import Conversation, Message, PreferencePair, Scale
 
@@ -63,6 +63,10 @@ def test_a_conversation_shows_scores_on_both_scales_and_the_sum(sides, width):
     assert "3.6 of 0-4" in row(text, "correctness")
     assert "0.9 of 0-1" in row(text, "is_safe")
     assert row(text, "correctness").split()[-2] == "+0.36"
+    bare = render(
+        render_conversation(conversation, sides[0], scales={"s": SCALES["safety"]}), width
+    )
+    assert row(bare, "correctness").split()[1:3] == ["0.90", "+0.40"]
     assert row(text, "score").split() == ["score", "+0.72"]
 
 
@@ -152,5 +156,5 @@ def test_a_scale_of_an_unknown_objective_is_refused_with_the_nearest_name(sides)
 def test_an_explanation_that_does_not_add_up_is_refused(sides):
     from dataclasses import replace
 
-    with pytest.raises(ValueError, match="`explanation.contributions` must add up"):
+    with pytest.raises(ValueError, match=r"`explanation\.contributions` must add up"):
         ExplanationView(replace(sides[0], score=2.0))

@@ -18,8 +18,8 @@ from fakes import HashBackbone
         ({"blocks": ()}, r"`blocks` must be one or more different names; got \(\)"),
         ({"blocks": ("prompt", "prompt")}, "`blocks` must be one or more different names"),
         (
-            {"blocks": ("respons",)},
-            r"`blocks` has the unknown name 'respons'; did you mean 'response'\?",
+            {"blocks": ("responses",)},
+            r"`blocks` has the unknown name 'responses'; did you mean 'response'\?",
         ),
     ],
 )

@@ -87,8 +87,12 @@ def test_loss_by_hand():
 def test_choice_at_an_edge_is_told():
     x, y, fold = draw(3)
     folds = by_fold(x, y, fold)
-    narrow = choose_alpha(folds, alphas=torch.tensor([1e-9, 1e-8], dtype=torch.float64))
-    assert narrow.at_edge.all()
+    first = choose_alpha(folds, alphas=torch.tensor([1e4, 1e5, 1e6], dtype=torch.float64))
+    assert first.chosen[0] == 1e4
+    assert first.at_edge[0]
+    last = choose_alpha(folds, alphas=torch.tensor([1e-9, 1e-8, 1e-7], dtype=torch.float64))
+    assert last.chosen[2] == 1e-7
+    assert last.at_edge[2]
     wide = choose_alpha(folds, alphas=torch.logspace(-6, 9, 16, dtype=torch.float64))
     assert not wide.at_edge[:2].any()
     single = choose_alpha(folds, alphas=torch.tensor([1.0]))

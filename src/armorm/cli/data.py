@@ -18,15 +18,21 @@ def check(
 ) -> None:
     """Show coverage by source and objective, lengths, duplicates and shared prompts.
 
-    Exit code 2 where a file has bad rows; each of the first ones is located.
+    Where a file has bad rows, the first ones are located, the last line on stderr counts
+    them and the exit code is 2.
     """
     from armorm.cli.data_tables import render_summary
     from armorm.data import summarise
+    from armorm.errors import DataError
 
     summary = summarise(*files)
     if json:
         typer.echo(writer.dumps(summary.as_dict(), indent=2, ensure_ascii=False))
     else:
         terminal.stdout().print(render_summary(summary))
-    if any(file.n_bad for file in summary.files):
-        raise typer.Exit(2)
+    bad = [file for file in summary.files if file.n_bad]
+    if bad:
+        n_bad, n_rows = sum(f.n_bad for f in bad), sum(f.n_rows for f in summary.files)
+        raise DataError(
+            f"{bad[0].errors[0]} ({n_bad:,} of {n_rows:,} rows cannot be used, this is the first)"
+        )

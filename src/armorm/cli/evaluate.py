@@ -40,7 +40,7 @@ def evaluate(
     with terminal.progress_bars() as watch:
         report = evaluate_bundle(model, pairs=pairs, rated=rated, bad_rows=bad_rows, watch=watch)
     for note in report.notes:
-        terminal.stderr().print(f"note: {note}", markup=False)
+        terminal.stderr().print(f"note: {note}", markup=False, soft_wrap=True)
     if output is not None:
         write_report(report, output)
     if json:

@@ -52,8 +52,9 @@ def score(
         typer.echo(text, nl=False)
     else:
         write_bytes(output, text.encode())
-    if drops.total:
-        terminal.stderr().print(drops.sentence(len(read)), markup=False)
+    if drops.total or drops.total_truncated:
+        said = drops.sentence(len(scored) + drops.total)
+        terminal.stderr().print(said, markup=False, soft_wrap=True)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from armorm.cli.terminal import OptionError
-from armorm.model.reward import RewardModel
+
+if TYPE_CHECKING:  # --help must not wait for torch
+    from armorm.model.reward import RewardModel
 
 Weights = Annotated[
     str | None,
@@ -41,10 +43,13 @@ def load_steered(
 
     Raises:
         OptionError: both options are given; a pair is not name=number; a name is not an
-            objective.
+            objective; torch does not know the device.
     """
+    from armorm.model.reward import RewardModel
+
     if weights is not None and scale is not None:
         raise OptionError("--weights bypasses the gating that --scale multiplies; give one of them")
+    _check_device(device)
     if weights is None and scale is None:
         return RewardModel.load(bundle, device=device, backbone=backbone)
     option, text = ("--weights", weights) if weights is not None else ("--scale", scale)
@@ -54,6 +59,18 @@ def load_steered(
         return model.with_weights(values) if weights is not None else model.scaled(values)
     except ValueError as error:
         raise OptionError(f"{option}: {error}") from None
+
+
+def _check_device(device: str) -> None:
+    """Raise for a name that torch does not know."""
+    import torch
+
+    try:
+        torch.device("cpu" if device == "auto" else device)
+    except RuntimeError:
+        raise OptionError(
+            f"--device: must be auto, cpu, cuda, cuda:1 or mps; got {device!r}"
+        ) from None
 
 
 def parse_values(option: str, text: str) -> dict[str, float]:
@@ -67,7 +84,7 @@ def parse_values(option: str, text: str) -> dict[str, float]:
         Name -> value, in the order given.
 
     Raises:
-        OptionError: a part is not name=number, or a name stands twice.
+        OptionError: there is no part; one is not name=number; a name stands twice.
 
     Example:
         >>> parse_values("--weights", "is_safe=2, verbosity=-0.5")
@@ -85,4 +102,6 @@ def parse_values(option: str, text: str) -> dict[str, float]:
         if name in values:
             raise OptionError(f"{option}: the name {name!r} stands twice")
         values[name] = value
+    if not values:
+        raise OptionError(f"{option}: must read name=number,…; got {text!r}")
     return values

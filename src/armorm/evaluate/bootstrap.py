@@ -20,7 +20,7 @@ CountStatistic = Callable[[np.ndarray], np.ndarray]
 _MANY_GROUPS = 100
 _ENOUGH_EVENTS = 10
 _MOST_UNDEFINED = 0.05
-_CHUNK_ENTRIES = 1 << 20
+_CHUNK_ENTRIES = 1 << 18  # 2 MiB an array, which stays in the cache
 
 
 @dataclass(frozen=True, slots=True)

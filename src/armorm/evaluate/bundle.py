@@ -21,8 +21,8 @@ from armorm.features.extract import compute_features
 from armorm.features.store import FeatureSet
 from armorm.model.reward import RewardModel
 from armorm.model.rivals import rival_scores
-from armorm.model.rows import usable_rows
-from armorm.types import Conversation, PreferencePair, RatedResponse
+from armorm.model.rows import TRUNCATED, conversations_of, count_truncated, usable_rows
+from armorm.types import PreferencePair, RatedResponse
 
 STEERED = "steered"
 
@@ -61,9 +61,12 @@ def evaluate_bundle(
 
     Raises:
         DataError: a bad row under `stop`; a source or an objective that the bundle does
-            not know.
+            not know; all rows were dropped.
         FeatureError: the backbone cannot take a row, under `stop`.
+        ValueError: neither pairs nor rated rows are given.
     """
+    if pairs is None and rated is None:
+        raise ValueError("`pairs` or `rated` must be given; both are None")
     drops, bundle = Drops(), model.bundle
     rated_rows = (
         read_rated([DataSource(rated)], bundle.scales, bad_rows=bad_rows, drops=drops)
@@ -79,10 +82,16 @@ def evaluate_bundle(
         pair_rows = usable_rows(model.backbone, pair_rows, drops, path=str(pairs))
     fields: dict[str, Any] = {}
     if rated_rows:
-        fields |= _objectives(model, rated_rows, watch, n_resamples=n_resamples, seed=seed)
+        features = _features(model, rated_rows, "rated rows", watch)
+        drops.add_truncated(
+            str(rated), TRUNCATED, count_truncated(rated_rows, features.n_truncated)
+        )
+        fields |= _objectives(model, rated_rows, features, n_resamples=n_resamples, seed=seed)
     if pair_rows:
-        fields |= _preferences(model, pair_rows, watch, n_resamples=n_resamples, seed=seed)
-    notes = (drops.sentence(n_read),) if drops.total else ()
+        features = _features(model, pair_rows, "pairs", watch)
+        drops.add_truncated(str(pairs), TRUNCATED, count_truncated(pair_rows, features.n_truncated))
+        fields |= _preferences(model, pair_rows, features, n_resamples=n_resamples, seed=seed)
+    notes = (drops.sentence(n_read),) if drops.total or drops.total_truncated else ()
     return Report(
         name=bundle.name,
         protocol="rows of the given files; whether the heads were fitted on them is not checked",
@@ -96,13 +105,12 @@ def evaluate_bundle(
 def _objectives(
     model: RewardModel,
     rows: Sequence[RatedResponse],
-    watch: Watch,
+    features: FeatureSet,
     *,
     n_resamples: int,
     seed: int,
 ) -> dict[str, Any]:
     """Figures by objective."""
-    features = _features(model, [row.conversation for row in rows], "rated rows", watch)
     scores = model.score_features(features.response, features.prompt)
     results = evaluate_objectives(
         scores.objectives.numpy(),
@@ -121,14 +129,13 @@ def _objectives(
 def _preferences(
     model: RewardModel,
     rows: Sequence[PreferencePair],
-    watch: Watch,
+    features: FeatureSet,
     *,
     n_resamples: int,
     seed: int,
 ) -> dict[str, Any]:
     """Accuracy beside the baselines, and where the gating looks."""
     bundle = model.bundle
-    features = _features(model, [c for row in rows for c in row.conversations], "pairs", watch)
     scores = model.score_features(features.response, features.prompt)
     plain = RewardModel(bundle, model.backbone).score_features(features.response, features.prompt)
     table = {GATED: plain.score}
@@ -167,9 +174,10 @@ def _preferences(
 
 
 def _features(
-    model: RewardModel, conversations: Sequence[Conversation], stage: str, watch: Watch
+    model: RewardModel, rows: Sequence[RatedResponse | PreferencePair], stage: str, watch: Watch
 ) -> FeatureSet:
-    """Features in memory, with progress."""
+    """Features in memory, with progress; a pair has two rows of them, chosen first."""
+    conversations = [c for row in rows for c in conversations_of(row)]
     return compute_features(
         model.backbone, conversations, progress=lambda done, total: watch(stage, done, total)
     )

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from armorm.errors import MissingDependency
-from armorm.evaluate.baselines import GATED
 from armorm.evaluate.figures import DebiasFigures, GatingFigures, PreferenceFigures, Report
 from armorm.evaluate.interval import Interval
 from armorm.evaluate.wording import number
@@ -101,10 +100,10 @@ def plot_objectives(report: Report) -> Figure:
 
 
 def plot_preferences(preferences: Sequence[PreferenceFigures]) -> Figure:
-    """Return the accuracy of every scorer with intervals, the gated model in colour.
+    """Return the accuracy of every scorer with intervals, the reference in colour.
 
     Args:
-        preferences: The scorers, the gated model first.
+        preferences: The scorers, the reference first.
 
     Returns:
         The figure; the line at 50 % is where guessing stands.
@@ -116,10 +115,10 @@ def plot_preferences(preferences: Sequence[PreferenceFigures]) -> Figure:
         for y, one in enumerate(rows):
             color = BLUE if one.difference_to_gated is None else GREY
             _point(axes, y, one.accuracy, color, factor=100.0, digits=1, unit=" %")
-        gated = next((one for one in rows if one.difference_to_gated is None), None)
-        if gated is not None:
-            axes.axvline(100 * gated.accuracy.value, color=BLUE, lw=1, ls=(0, (4, 3)), alpha=0.6)
-        _rows(axes, [one.scorer for one in rows], pad=0.7, bold=GATED)
+        ours = next((one for one in rows if one.difference_to_gated is None), None)
+        if ours is not None:
+            axes.axvline(100 * ours.accuracy.value, color=BLUE, lw=1, ls=(0, (4, 3)), alpha=0.6)
+        _rows(axes, [one.scorer for one in rows], pad=0.7, bold=ours.scorer if ours else "")
         _limits(axes, [one.accuracy for one in rows], include=50.0, factor=100.0)
         _mark(axes, 50, "guessing", INK)
         label = _label("Preference accuracy in per cent", [o.accuracy for o in rows])

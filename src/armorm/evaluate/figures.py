@@ -49,8 +49,8 @@ class PreferenceFigures(Frozen):
     accuracy: Interval
     """Share of pairs won."""
     difference_to_gated: Interval | None = None
-    """This accuracy minus the gated model's on the same pairs; negative where the gated
-    model is better; None for the gated model itself."""
+    """This accuracy minus the reference's on the same pairs, negative where the reference is
+    better; None for the reference itself: the gated model, or a steered one."""
 
 
 class DebiasFigures(Frozen):
@@ -137,7 +137,7 @@ class Report(Frozen):
     mean_spearman: Interval | None = None
     """Unweighted mean over the objectives whose correlation is defined."""
     preferences: tuple[PreferenceFigures, ...] = ()
-    """The gated model first, then the baselines."""
+    """The reference first, then its rivals."""
     by_source: dict[str, tuple[PreferenceFigures, ...]] = Field(default_factory=dict)
     """The same on the pairs of one source."""
     debias: DebiasFigures | None = None
@@ -166,7 +166,11 @@ class Report(Frozen):
         """
         return next((row for row in self.preferences if row.scorer == name), None)
 
+    def reference(self) -> PreferenceFigures | None:
+        """Return the figures of the scorer that the differences are taken to."""
+        return next((row for row in self.preferences if row.difference_to_gated is None), None)
+
     def best_baseline(self) -> PreferenceFigures | None:
-        """Return the figures of the most accurate scorer that is not the gated model."""
+        """Return the figures of the most accurate scorer that is not the reference."""
         rivals = [row for row in self.preferences if row.difference_to_gated is not None]
         return max(rivals, key=lambda row: row.accuracy.value, default=None)

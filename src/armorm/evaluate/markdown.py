@@ -105,7 +105,15 @@ def _preferences(report: Report) -> list[str]:
             ]
         )
     level = _level(one.accuracy for one in report.preferences)
-    head = ["scorer", "accuracy", level, "to gated, points", level, "verdict", "ties"]
+    head = [
+        "scorer",
+        "accuracy",
+        level,
+        f"to {_reference(report)}, points",
+        level,
+        "verdict",
+        "ties",
+    ]
     return _table(head, rows, left=(0, 5)) + _sources(report)
 
 
@@ -220,9 +228,13 @@ def _how_to_read(report: Report) -> list[str]:
         "tie counts one half, so that guessing is 50 %.",
         "- **Intervals** come from drawing whole prompts again and again (all rows of a prompt "
         "together). Figures on fewer than 20 prompts come without one.",
-        "- **To gated** is a scorer's accuracy minus the gated model's on the same pairs. The "
-        "verdict is *no clear difference* where its interval holds 0.",
     ]
+    if report.preferences:
+        name = _reference(report)
+        lines.append(
+            f"- **To {name}** is a scorer's accuracy minus that of {name} on the same pairs. The "
+            "verdict is *no clear difference* where its interval holds 0."
+        )
     lines += [
         f"- **{one.scorer}**: {SCORERS[one.scorer]}."
         for one in report.preferences
@@ -248,6 +260,12 @@ def _table(
 def _cell(text: str) -> str:
     """Text that cannot end a cell or a line of a table."""
     return " ".join(text.replace("|", "\\|").split())
+
+
+def _reference(report: Report) -> str:
+    """Name of the scorer that the differences are taken to."""
+    reference = report.reference()
+    return "reference" if reference is None else reference.scorer
 
 
 def _points(difference: Interval | None) -> str:

@@ -28,16 +28,17 @@ def spearman_of_counts(
     Returns:
         A function from counts (b, g) to correlations (b, 1); NaN without variance.
     """
-    blocks = [_TieBlocks(predicted), _TieBlocks(rated)]
+    x, y = _TieBlocks(predicted, grouping), _TieBlocks(rated, grouping)
+    y_block = y.block_of_row[x.order]
 
     def statistic(counts: np.ndarray) -> np.ndarray:
-        rows = counts[:, grouping.index]
-        middle = (rows.sum(axis=1, keepdims=True) + 1.0) / 2
-        a, b = (block.ranks(rows) - middle for block in blocks)
-        weighted = rows * a
+        # Prompts and rows along the first axis: gathering whole lines is several times faster.
+        drawn = np.ascontiguousarray(counts.T)
+        rows, a, variance_a = x.ranks(drawn)
+        _, b, variance_b = y.ranks(drawn)
+        products = np.einsum("nb,nb,nb->b", rows, a[x.block_of_sorted], b[y_block])
         with np.errstate(invalid="ignore", divide="ignore"):
-            variances = (weighted * a).sum(axis=1) * (rows * b * b).sum(axis=1)
-            return ((weighted * b).sum(axis=1) / np.sqrt(variances))[:, None]
+            return (products / np.sqrt(variance_a * variance_b))[:, None]
 
     return statistic
 
@@ -71,17 +72,32 @@ def r2_of_counts(predicted: np.ndarray, rated: np.ndarray, grouping: Grouping) -
 class _TieBlocks:
     """The sorted order of one variable, in blocks of equal values."""
 
-    def __init__(self, values: np.ndarray) -> None:
+    def __init__(self, values: np.ndarray, grouping: Grouping) -> None:
         """Sort once."""
-        self._order = np.argsort(values, kind="stable")
-        ordered = values[self._order]
+        self.order = np.argsort(values, kind="stable")
+        """Shape (n,). Rows by increasing value."""
+        ordered = values[self.order]
         starts = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+        self.block_of_sorted = np.cumsum(starts) - 1
+        """Shape (n,). Block of each row in sorted order."""
+        self.block_of_row = np.empty(values.size, dtype=np.int64)
+        """Shape (n,). Block of each row in the order given."""
+        self.block_of_row[self.order] = self.block_of_sorted
         self._starts = np.flatnonzero(starts)
-        self._block = np.empty(values.size, dtype=np.int64)
-        self._block[self._order] = np.cumsum(starts) - 1
+        self._prompts = grouping.index[self.order]
 
-    def ranks(self, rows: np.ndarray) -> np.ndarray:
-        """Average rank of each row, shape (b, n), when row i is there rows[:, i] times."""
-        sizes = np.add.reduceat(rows[:, self._order], self._starts, axis=1)
-        before = np.cumsum(sizes, axis=1) - sizes
-        return (before + (sizes + 1.0) / 2)[:, self._block]
+    def ranks(self, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rank the rows of every resample.
+
+        Args:
+            drawn: Shape (g, b). How often each prompt is there.
+
+        Returns:
+            How often each row is there, in sorted order, (n, b); the average rank of each
+            block minus the mean rank, (m, b); sum of squares of these over all rows, (b,).
+        """
+        rows = drawn[self._prompts]
+        sizes = np.add.reduceat(rows, self._starts, axis=0)
+        ends = np.cumsum(sizes, axis=0)
+        ranks = ends - sizes / 2 - ends[-1] / 2  # (before + (w + 1) / 2) - (N + 1) / 2
+        return rows, ranks, np.einsum("mb,mb,mb->b", sizes, ranks, ranks)

@@ -88,10 +88,11 @@ def _objectives(report: Report, *, width: int, ascii_only: bool) -> Table:
 
 
 def _preferences(preferences: Iterable[PreferenceFigures], *, width: int) -> Table:
-    """Accuracy of each scorer and its difference to the gated model."""
+    """Accuracy of each scorer and its difference to the reference."""
     rows = list(preferences)
     level = _level(one.accuracy for one in rows)
-    table = _table("scorer", "accuracy", level, "to gated", level)
+    reference = next((one.scorer for one in rows if one.difference_to_gated is None), "reference")
+    table = _table("scorer", "accuracy", level, f"to {reference}", level)
     if width >= _WIDE:
         table.add_column("verdict", no_wrap=True)
     for one in rows:

@@ -69,15 +69,14 @@ def headline(report: Report) -> list[str]:
         those whose figures are absent are left out.
     """
     sentences: list[str] = []
-    gated = next((row for row in report.preferences if row.difference_to_gated is None), None)
-    if gated is not None:
+    ours, rival = report.reference(), report.best_baseline()
+    if ours is not None:
         sentences.append(
-            f"The model prefers the chosen response in {share(gated.accuracy)} of {gated.n} "
-            f"preference pairs{_level(gated.accuracy, factor=100, digits=1, unit=' %')}."
+            f"The {ours.scorer} model prefers the chosen response in {share(ours.accuracy)} of "
+            f"{ours.n} preference pairs{_level(ours.accuracy, factor=100, digits=1, unit=' %')}."
         )
-    rival = report.best_baseline()
-    if rival is not None:
-        sentences.append(_against(rival))
+        if rival is not None:
+            sentences.append(_against(rival, ours.scorer))
     mean = report.mean_spearman
     if mean is not None and math.isfinite(mean.value):
         defined = [o for o in report.objectives if math.isfinite(o.spearman.value)]
@@ -90,10 +89,10 @@ def headline(report: Report) -> list[str]:
 
 
 def verdict(difference: Interval) -> str:
-    """Say what a paired difference to the gated model shows.
+    """Say what a paired difference to the reference shows.
 
     Args:
-        difference: Accuracy of a scorer minus the gated model's.
+        difference: Accuracy of a scorer minus the reference's.
 
     Returns:
         `worse`, `better`, or `no clear difference` where the interval holds 0; `unknown`
@@ -106,13 +105,13 @@ def verdict(difference: Interval) -> str:
     return "better" if difference.low > 0 else "no clear difference"
 
 
-def _against(rival: PreferenceFigures) -> str:
+def _against(rival: PreferenceFigures, reference: str) -> str:
     """One sentence on the best baseline."""
     difference = rival.difference_to_gated
     assert difference is not None  # `best_baseline` returns rows that have one
     judged = {
-        "worse": "the gated model is ahead by more than chance explains",
-        "better": "the gated model is behind by more than chance explains",
+        "worse": f"the {reference} model is ahead by more than chance explains",
+        "better": f"the {reference} model is behind by more than chance explains",
         "no clear difference": "the difference is within what chance explains",
         "unknown": "too few prompts to tell them apart",
     }[verdict(difference)]

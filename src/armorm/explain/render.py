@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from armorm.errors import nearest
-from armorm.evaluate.bars import signed_bar
 from armorm.evaluate.wording import number
 from armorm.explain.compare import Comparison, ExplanationLike, check_explanation
+from armorm.explain.parts import BarTable, Row, head
 from armorm.explain.sentence import decided_in_words, decimals, digits_for, explain_in_words
 from armorm.explain.verdict import scales_for
 from armorm.types import Conversation, PreferencePair, Prompt, Scale
-
-_WIDE = 100
-_LONGEST_NAME = 24
-_SHORTEST_BAR = 9
-_LONGEST_BAR = 41
-_PROMPT_LINES, _RESPONSE_LINES = 2, 3
-# Control characters and those that turn the direction of writing: text from a data file
-# must not move the cursor, change colours or reorder what stands around it.
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def render_pair(
@@ -123,10 +111,10 @@ class ExplanationView:
         """Render for the width at hand."""
         one = self._explanation
         digits = digits_for([abs(value) for value in one.contributions.values()])
-        yield from _head(self._title, self._texts)
+        yield from head(self._title, self._texts)
         names = sorted(one.contributions, key=lambda name: -abs(one.contributions[name]))
         rows = [
-            _Row(
+            Row(
                 name,
                 (
                     number(one.objectives[name]),
@@ -140,7 +128,7 @@ class ExplanationView:
         ]
         heads = ("score", *(("rating",) if self._scales else ()), "coefficient", "contribution")
         total = ("score", number(one.score, digits=digits, sign=True))
-        yield _BarTable(heads, rows, total=total)
+        yield BarTable(heads, rows, total=total)
 
     def _raw(self, name: str) -> str:
         """The objective score on the raw scale, such as `3.1 of 0-4`."""
@@ -189,9 +177,9 @@ class ComparisonView:
         """Render for the width at hand."""
         one = self._comparison
         digits = decimals(one)
-        yield from _head(self._title, self._texts)
+        yield from head(self._title, self._texts)
         rows = [
-            _Row(
+            Row(
                 d.name,
                 (
                     self._both(d.name, d.chosen),
@@ -205,7 +193,7 @@ class ComparisonView:
             for d in one.differences
         ]
         total = ("margin", number(one.margin, digits=digits, sign=True))
-        yield _BarTable(("chosen", "rejected", "coefficient", "difference"), rows, total=total)
+        yield BarTable(("chosen", "rejected", "coefficient", "difference"), rows, total=total)
         yield Text()
         yield Text(explain_in_words(one))
         decided = decided_in_words(one)
@@ -233,122 +221,6 @@ class ComparisonView:
             if scale is not None:
                 by_scale.setdefault(f"{scale.low:g}-{scale.high:g}", []).append(difference.name)
         return "; ".join(f"{ends} {', '.join(names)}" for ends, names in by_scale.items())
-
-
-def sanitise(text: str) -> str:
-    r"""Return text that cannot steer a terminal, on one line.
-
-    Args:
-        text: Text of any origin.
-
-    Returns:
-        The text; control characters and marks that turn the direction of writing are
-        replaced by U+FFFD, every run of white space by one space.
-
-    Example:
-        >>> sanitise("a\n b\x1b[31mc")
-        'a b�[31mc'
-    """
-    return _UNSAFE.sub("\ufffd", " ".join(re.split(r"[ \t\r\n]+", text.strip())))
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One objective of a bar table."""
-
-    name: str
-    cells: tuple[str, ...]
-    value: float
-    strong: bool = False
-
-
-class _BarTable:
-    """Names, numbers and a bar each, the sum in the last line; the bar takes what is left."""
-
-    def __init__(
-        self, heads: Sequence[str], rows: Sequence[_Row], *, total: tuple[str, str]
-    ) -> None:
-        """Keep the cells; `total` is the name of the sum and the sum, for the last column."""
-        self._heads, self._rows, self._total = tuple(heads), tuple(rows), total
-
-    def __rich_console__(
-        self, console: Console, options: ConsoleOptions
-    ) -> Iterator[RenderableType]:
-        """Render for the width at hand; too narrow a terminal loses the bar first."""
-        longest = _LONGEST_NAME if options.max_width < _WIDE else 2 * _LONGEST_NAME
-        names = ["objective", self._total[0], *(row.name for row in self._rows)]
-        name_width = min(longest, max(len(sanitise(name)) for name in names))
-        columns = [
-            max(len(head), *(len(row.cells[i]) for row in self._rows), len(self._last(i)))
-            for i, head in enumerate(self._heads)
-        ]
-        gap = 2 if options.max_width >= _WIDE else 1
-        bar = options.max_width - name_width - sum(columns) - gap * (len(columns) + 1)
-        table = Table(box=None, show_header=True, pad_edge=False, padding=(0, gap, 0, 0))
-        table.add_column("objective", width=name_width, no_wrap=True, overflow="ellipsis")
-        for head, width in zip(self._heads, columns, strict=True):
-            table.add_column(head, justify="right", no_wrap=True, min_width=width)
-        if bar >= _SHORTEST_BAR:
-            table.add_column("", no_wrap=True)
-        self._add_rows(table, min(bar, _LONGEST_BAR), ascii_only=options.ascii_only)
-        yield table
-
-    def _add_rows(self, table: Table, bar: int, *, ascii_only: bool) -> None:
-        """Add objectives, a rule and the sum."""
-        low = min(0.0, *(row.value for row in self._rows))
-        high = max(0.0, *(row.value for row in self._rows))
-        for row in self._rows:
-            cells: list[str | Text] = [Text(sanitise(row.name)), *(Text(c) for c in row.cells)]
-            if bar >= _SHORTEST_BAR and high > low:
-                cells.append(
-                    signed_bar(row.value, low=low, high=high, width=bar, ascii_only=ascii_only)
-                )
-            table.add_row(*cells, style="bold" if row.strong else "")
-        rule = ("-" if ascii_only else "─") * len(self._total[1])
-        blanks = [""] * (len(self._heads) - 1)
-        table.add_row("", *blanks, Text(rule, style="dim"))
-        table.add_row(self._total[0], *blanks, self._total[1], style="bold")
-
-    def _last(self, i: int) -> str:
-        """The sum where it stands below the last column of numbers."""
-        return self._total[1] if i == len(self._heads) - 1 else ""
-
-
-class _Excerpt:
-    """A text on at most so many lines, with an ellipsis where it goes on."""
-
-    def __init__(self, text: str, *, lines: int) -> None:
-        """Keep the text, made safe to show."""
-        self._text, self._lines = sanitise(text), lines
-
-    def __rich_console__(
-        self, console: Console, options: ConsoleOptions
-    ) -> Iterator[RenderableType]:
-        """Render for the width at hand."""
-        wrapped = Text(self._text).wrap(console, options.max_width)
-        for i, line in enumerate(wrapped[: self._lines]):
-            line.rstrip()
-            if i == self._lines - 1 and len(wrapped) > self._lines:
-                dots = "..." if options.ascii_only else "…"
-                line.truncate(max(options.max_width - len(dots), 1))
-                line.append(dots)
-            yield line
-
-
-def _head(title: str, texts: Sequence[tuple[str, str]]) -> Iterator[RenderableType]:
-    """Title, prompt and responses above the table."""
-    if title:
-        yield Text(sanitise(title), style="bold")
-    if texts:
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(style="dim", no_wrap=True)
-        grid.add_column()
-        for label, text in texts:
-            lines = _PROMPT_LINES if label == "prompt" else _RESPONSE_LINES
-            grid.add_row(label, _Excerpt(text, lines=lines))
-        yield grid
-    if title or texts:
-        yield Text()
 
 
 def _texts(prompt: Prompt | str | None, **responses: str | None) -> list[tuple[str, str]]:

@@ -12,41 +12,52 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from armorm.errors import BundleError
+from armorm.heads.checks import check_finite, check_indices, check_shape
 from armorm.heads.gating import GatingNetwork
-from armorm.storage import digest_file, fingerprint, whole_folder, write_bytes, write_json
+from armorm.model.tensors import (
+    fill_network,
+    network_shapes,
+    network_tensors,
+    read_tensors,
+    tensor_bytes,
+)
+from armorm.storage import digest_file, fingerprint, json_bytes, whole_folder
 from armorm.types import Scale
 
-BASELINES = "baselines.safetensors"
 SCHEMA = 1
 """Version of the bundle's layout; a newer one is refused."""
 FACTS = "bundle.json"
 HEADS = "heads.safetensors"
+BASELINES = "baselines.safetensors"
 CARD = "README.md"
 
+_GATING = "gating."
 _PLAIN = "gating_without_debias."
 
 Scales = Mapping[str, Mapping[str, Scale]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Baselines:
     """What the gated model was held against, kept so that new rows can be judged alike."""
 
     gating_without_debias: GatingNetwork
-    """Trained on the raw objective scores."""
+    """Trained on the raw objective scores; of the sizes of the gating, nothing masked."""
     fixed_weights: Tensor | None = None
     """Best fixed non-negative weights on debiased scores, shape (k,); None without pairs."""
     bradley_terry: Tensor | None = None
     """Black-box head on response features, shape (d,); None without pairs."""
 
+    def __post_init__(self) -> None:
+        """Check that both heads fitted on pairs are there, or none."""
+        if (self.fixed_weights is None) != (self.bradley_terry is None):
+            raise ValueError("`fixed_weights` and `bradley_terry` must both be given, or neither")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Bundle:
     """Everything of a reward model but the backbone."""
 
@@ -77,33 +88,87 @@ class Bundle:
     baselines: Baselines | None = None
     """An optional part; scoring does not need it."""
 
+    def __post_init__(self) -> None:
+        """Check that the heads fit each other, the objectives and the backbone.
+
+        Raises:
+            ValueError: objective names that are not distinct; a head of another shape or
+                with entries that are not finite; a nuisance that is no objective.
+        """
+        k, d = len(self.objectives), self.backbone["response_width"]
+        if not k or len(set(self.objectives)) < k:
+            raise ValueError(f"`objectives` must be distinct names; got {self.objectives}")
+        check_indices("nuisances", self.nuisances, k)
+        check_shape("weight", self.weight, "k d", k=k, d=d)
+        check_shape("bias", self.bias, "k", k=k)
+        check_shape("debias", self.debias, "k k", k=k)
+        for name in ("weight", "bias", "debias"):
+            check_finite(name, getattr(self, name))
+        self._check_gating("gating", self.gating)
+        if (kept := self.baselines) is None:
+            return
+        self._check_gating("baselines.gating_without_debias", kept.gating_without_debias)
+        if kept.fixed_weights is not None and kept.bradley_terry is not None:
+            check_shape("baselines.fixed_weights", kept.fixed_weights, "k", k=k)
+            check_shape("baselines.bradley_terry", kept.bradley_terry, "d", d=d)
+
+    def _check_gating(self, name: str, network: GatingNetwork) -> None:
+        """Raise unless a network has the sizes that the facts of the bundle state."""
+        gating = self.gating
+        wanted = (self.backbone["prompt_width"], len(self.objectives), gating.hidden)
+        found = (network.in_features, network.n_objectives, network.hidden)
+        if found != wanted:
+            raise ValueError(
+                f"`{name}` must map {wanted[0]} features through {wanted[2]} to {wanted[1]} "
+                f"objectives; it maps {found[0]} through {found[2]} to {found[1]}"
+            )
+        if network.temperature != gating.temperature:
+            raise ValueError(
+                f"`{name}` must have the temperature of the gating, {gating.temperature:g}; "
+                f"got {network.temperature:g}"
+            )
+
 
 def save_bundle(bundle: Bundle, folder: Path, *, card: str) -> None:
     """Write a bundle; an unfinished save leaves nothing that looks like a bundle.
 
+    A save that fails leaves an older bundle of that name as it was.
+
     Args:
         bundle: What to save.
-        folder: The folder to make; one of that name is replaced.
+        folder: The folder to make; a bundle of that name is replaced.
         card: Text of the model card.
+
+    Raises:
+        BundleError: the folder holds files that are not a bundle's.
+        StorageError: the disk is full or cannot be written.
     """
+    if folder.is_dir():
+        others = {path.name for path in folder.iterdir()} - {FACTS, HEADS, BASELINES, CARD}
+        if others:
+            raise BundleError(
+                f"{folder}: a bundle replaces the whole folder; this one holds other files, "
+                f"{min(others)!r} among them"
+            )
     tensors = {
         "ridge.weight": bundle.weight,
         "ridge.bias": bundle.bias,
         "debias.matrix": bundle.debias,
-        **_prefixed("gating.", bundle.gating),
+        **network_tensors(_GATING, bundle.gating),
     }
     with whole_folder(folder) as part:
-        write_bytes(part / HEADS, save(_contiguous(tensors)))
+        (part / HEADS).write_bytes(tensor_bytes(tensors))
         if bundle.baselines is not None:
-            write_bytes(part / BASELINES, save(_contiguous(_baseline_tensors(bundle.baselines))))
+            (part / BASELINES).write_bytes(tensor_bytes(_baseline_tensors(bundle.baselines)))
         files = {path.name: digest_file(path) for path in sorted(part.iterdir())}
-        write_bytes(part / CARD, card.encode())
-        facts = _facts(bundle) | {"files": files}
-        write_json(part / FACTS, facts | {"digest": fingerprint(facts)})
+        (part / CARD).write_text(card, encoding="utf-8")
+        # Through JSON and back: the digest is of what a reader will see.
+        facts = json.loads(json_bytes(_facts(bundle) | {"files": files}))
+        (part / FACTS).write_bytes(json_bytes(facts | {"digest": fingerprint(facts)}))
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Read a bundle and check it byte for byte.
+    """Read a bundle and check it byte for byte; the model card is free to be edited.
 
     Args:
         folder: A folder that `save_bundle` wrote.
@@ -113,14 +178,25 @@ def load_bundle(folder: Path) -> Bundle:
 
     Raises:
         BundleError: the folder or one of its files is missing; a digest differs; the
-            schema is newer than this version reads; tensors are missing, left over or
-            misshapen.
+            schema is newer than this version reads; tensors are missing, left over,
+            misshapen or not finite; the facts do not describe a bundle.
     """
     facts = _read_facts(folder)
+    try:
+        return _build(folder, facts)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(
+            f"{folder / FACTS}: the facts do not describe a bundle: {error!r}"
+        ) from error
+
+
+def _build(folder: Path, facts: Mapping[str, Any]) -> Bundle:
+    """A bundle from its facts and its files of tensors."""
     k, d = len(facts["objectives"]), facts["backbone"]["response_width"]
     gating = _empty_gating(facts, facts["gating"]["masked"])
     expected = {"ridge.weight": (k, d), "ridge.bias": (k,), "debias.matrix": (k, k)}
-    tensors = _read_tensors(folder, HEADS, facts, expected | _shapes("gating.", gating))
+    expected |= network_shapes(_GATING, gating)
+    tensors = read_tensors(folder / HEADS, facts["files"][HEADS], expected)
     return Bundle(
         name=facts["name"],
         objectives=tuple(facts["objectives"]),
@@ -132,7 +208,7 @@ def load_bundle(folder: Path) -> Bundle:
         weight=tensors["ridge.weight"],
         bias=tensors["ridge.bias"],
         debias=tensors["debias.matrix"],
-        gating=_filled(gating, tensors, "gating."),
+        gating=fill_network(gating, tensors, _GATING),
         beta=facts["beta"],
         backbone=facts["backbone"],
         score_scale=facts["score_scale"],
@@ -173,28 +249,40 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
 
 
 def _read_facts(folder: Path) -> dict[str, Any]:
-    """Parse and check `bundle.json`."""
+    """Parse `bundle.json` and check it byte for byte."""
     path = folder / FACTS
     if not folder.exists():
         raise BundleError(f"{folder}: no such bundle")
     if not path.is_file():
-        raise BundleError(f"{folder} has no {FACTS}: not a bundle, or its save did not finish")
+        inner = folder / "bundle"
+        hint = f"; did you mean {str(inner)!r}?" if (inner / FACTS).is_file() else ""
+        raise BundleError(
+            f"{folder} has no {FACTS}: not a bundle, or its save did not finish{hint}"
+        )
+    content = path.read_bytes()
     try:
-        facts = json.loads(path.read_bytes())
+        facts = json.loads(content)
         schema = facts["schema"]
-        claimed = facts.pop("digest")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path}: not the facts of a bundle: {error!r}") from error
     if isinstance(schema, int) and schema > SCHEMA:
         raise BundleError(
             f"{path}: schema {schema} is newer than this version of armorm reads ({SCHEMA}); "
             "upgrade armorm"
         )
-    if (found := fingerprint(facts)) != claimed:
+    claimed = facts.pop("digest", None)
+    try:
+        found = fingerprint(facts)
+        same = json_bytes(facts | {"digest": claimed}) == content
+    except ValueError as error:  # NaN, or half a surrogate pair
+        raise BundleError(f"{path}: not the facts of a bundle: {error!r}") from error
+    if found != claimed:
         raise BundleError(
             f"{path}: the digest must be {str(claimed)[:12]}…; it is {found[:12]}…: "
             "the file is damaged or was changed"
         )
+    if not same:  # white space, or a number spelled another way
+        raise BundleError(f"{path}: the bytes must be as armorm writes them: the file was changed")
     return facts
 
 
@@ -210,46 +298,16 @@ def _empty_gating(facts: Mapping[str, Any], masked: Sequence[int]) -> GatingNetw
     )
 
 
-def _read_tensors(
-    folder: Path, name: str, facts: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]]
-) -> dict[str, Tensor]:
-    """Read a file of tensors and check its bytes, names, shapes and values."""
-    path = folder / name
-    if not path.is_file():
-        raise BundleError(f"{folder} has no {name}: not a bundle, or its save did not finish")
-    if (digest := digest_file(path)) != facts["files"][name]:
-        raise BundleError(
-            f"{path}: the SHA-256 must be {facts['files'][name][:12]}…; it is {digest[:12]}…: "
-            "the file is damaged or was changed"
-        )
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise BundleError(f"{path}: not a safetensors file: {error}") from error
-    for tensor, shape in expected.items():
-        if tensor not in tensors:
-            raise BundleError(f"{path}: the tensor {tensor!r} {shape} must be there; it is missing")
-        found = tuple(tensors[tensor].shape)
-        if found != shape:
-            raise BundleError(f"{path}: the tensor {tensor!r} must have shape {shape}; got {found}")
-        if not torch.isfinite(tensors[tensor]).all():
-            raise BundleError(f"{path}: the tensor {tensor!r} must be finite; it is not")
-    for tensor in tensors:
-        if tensor not in expected:
-            raise BundleError(f"{path}: the tensor {tensor!r} is not part of a bundle")
-    return tensors
-
-
 def _read_baselines(folder: Path, facts: Mapping[str, Any]) -> Baselines:
     """Read the optional part of a bundle."""
     k, d = len(facts["objectives"]), facts["backbone"]["response_width"]
     gating = _empty_gating(facts, ())
-    expected = _shapes(_PLAIN, gating)
+    expected: dict[str, tuple[int, ...]] = network_shapes(_PLAIN, gating)
     if facts["fitted_on_pairs"]:
         expected |= {"fixed_weights": (k,), "bradley_terry": (d,)}
-    tensors = _read_tensors(folder, BASELINES, facts, expected)
+    tensors = read_tensors(folder / BASELINES, facts["files"][BASELINES], expected)
     return Baselines(
-        _filled(gating, tensors, _PLAIN),
+        fill_network(gating, tensors, _PLAIN),
         tensors.get("fixed_weights"),
         tensors.get("bradley_terry"),
     )
@@ -257,32 +315,10 @@ def _read_baselines(folder: Path, facts: Mapping[str, Any]) -> Baselines:
 
 def _baseline_tensors(baselines: Baselines) -> dict[str, Tensor]:
     """The tensors of the optional part."""
-    tensors = _prefixed(_PLAIN, baselines.gating_without_debias)
+    tensors = network_tensors(_PLAIN, baselines.gating_without_debias)
     if baselines.fixed_weights is not None and baselines.bradley_terry is not None:
         tensors |= {
             "fixed_weights": baselines.fixed_weights,
             "bradley_terry": baselines.bradley_terry,
         }
     return tensors
-
-
-def _prefixed(prefix: str, network: GatingNetwork) -> dict[str, Tensor]:
-    """The tensors of a network under a common prefix."""
-    return {prefix + name: value for name, value in network.state_dict().items()}
-
-
-def _shapes(prefix: str, network: GatingNetwork) -> dict[str, tuple[int, ...]]:
-    """Their shapes."""
-    return {name: tuple(value.shape) for name, value in _prefixed(prefix, network).items()}
-
-
-def _filled(network: GatingNetwork, tensors: Mapping[str, Tensor], prefix: str) -> GatingNetwork:
-    """A network with its tensors, ready to be applied."""
-    state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-    network.load_state_dict(state)
-    return network.eval().requires_grad_(False)
-
-
-def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors as safetensors wants them."""
-    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}

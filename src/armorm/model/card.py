@@ -21,7 +21,7 @@ def model_card(bundle: Bundle) -> str:
     """
     facts, backbone = bundle.facts, bundle.backbone
     head: dict[str, Any] = {"library_name": "armorm", "pipeline_tag": "text-classification"}
-    if "/" in backbone["name"] and not backbone["name"].startswith(("/", ".")):
+    if backbone["revision"] is not None:  # a hub id: a folder or a package has none
         head["base_model"] = backbone["name"]
     head["tags"] = ["reward-model", "interpretability", "multi-objective"]
     lines = [
@@ -62,8 +62,8 @@ def _objectives(bundle: Bundle) -> list[str]:
         ]
         row = known.get(name, {})
         cells = [name, ", ".join(scales) or "not stated", _figure(row.get("spearman"))]
-        cells += [_figure(row.get("r2")), f"{row['n']:,}" if row else ""]
-        lines.append("| " + " | ".join(cells) + " |")
+        cells += [_figure(row.get("r2")), f"{row['n']:,}" if row else "-"]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     lines.append("")
     if (protocol := bundle.facts.get("protocol")) is not None:
         lines += [f"Figures: {protocol}.", ""]
@@ -99,7 +99,7 @@ def _training(bundle: Bundle) -> list[str]:
         f"- {data['rated']:,} rated responses and {data['pairs']:,} preference pairs on "
         f"{data['prompts']:,} prompts; {dropped:,} rows dropped or truncated; sources: {sources}.",
         f"- Backbone digest `{bundle.backbone['digest']}`; another backbone is refused.",
-        f"- Seed {facts['seed']}, {facts['threads']} threads, "
+        f"- Seed {facts['seed']}, number of threads {facts['threads']}, "
         + ", ".join(f"{name} {version}" for name, version in facts["software"].items())
         + ".",
         "",

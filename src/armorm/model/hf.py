@@ -50,9 +50,10 @@ def is_released_layout(folder: Path) -> bool:
     """
     path = folder / "config.json"
     try:
-        return "num_objectives" in json.loads(path.read_bytes())
-    except (OSError, ValueError, TypeError):
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
         return False
+    return isinstance(content, dict) and "num_objectives" in content
 
 
 def read_released_ridge(folder: Path) -> tuple[Tensor, tuple[str, ...]]:
@@ -66,39 +67,67 @@ def read_released_ridge(folder: Path) -> tuple[Tensor, tuple[str, ...]]:
         `objective_names`, or the released ones where there are 19.
 
     Raises:
-        BundleError: the head is missing or misshapen; the number of names is not k.
+        BundleError: the config or an index is not JSON with its sizes; the head is
+            missing, misshapen or not finite; there are not k distinct names.
     """
-    config = json.loads((folder / "config.json").read_bytes())
+    k, d, names = _read_config(folder / "config.json")
     weight = _read_tensor(folder, _WEIGHT).float()
-    k, d = config["num_objectives"], config["hidden_size"]
-    if tuple(weight.shape) != (k, d):
-        found = tuple(weight.shape)
+    if (found := tuple(weight.shape)) != (k, d):
         raise BundleError(f"{folder}: {_WEIGHT!r} must have shape ({k}, {d}); got {found}")
-    names = _names(config, k)
-    if len(names) != k:
+    if n_bad := int((~weight.isfinite()).sum()):
         raise BundleError(
-            f"{folder}/config.json: `objective_names` must name {k} objectives; got {len(names)}"
+            f"{folder}: {_WEIGHT!r} must be finite; {n_bad} of {weight.numel()} entries are not"
         )
     return weight, names
 
 
-def _names(config: dict[str, Any], k: int) -> tuple[str, ...]:
-    """Objective names of the config, or the released ones."""
-    if "objective_names" in config:
-        return tuple(config["objective_names"])
-    return RELEASED_OBJECTIVES if k == len(RELEASED_OBJECTIVES) else ()
+def _read_config(path: Path) -> tuple[int, int, tuple[str, ...]]:
+    """Number of objectives, width of the features and names of the objectives."""
+    config = _read_json(path)
+    sizes: list[int] = []
+    for name in ("num_objectives", "hidden_size"):
+        size = config.get(name)
+        if not isinstance(size, int) or size < 1:
+            raise BundleError(f"{path}: `{name}` must be a positive whole number; got {size!r}")
+        sizes.append(size)
+    k, d = sizes
+    spare = RELEASED_OBJECTIVES if k == len(RELEASED_OBJECTIVES) else ()
+    names = config.get("objective_names", spare)
+    if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
+        raise BundleError(f"{path}: `objective_names` must be a list of names; got {names!r}")
+    if len(names) != k or len(set(names)) != k:
+        raise BundleError(
+            f"{path}: `objective_names` must name {k} objectives; got {len(names)} names, "
+            f"{len(set(names))} of them different"
+        )
+    return k, d, tuple(str(name) for name in names)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Parse a JSON object."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: must be a JSON file; {error}") from error
+    if not isinstance(content, dict):
+        raise BundleError(f"{path}: must hold a JSON object; got {type(content).__name__}")
+    return content
 
 
 def _read_tensor(folder: Path, name: str) -> Tensor:
     """Read one tensor of a checkpoint, sharded or not."""
     path = folder / "model.safetensors"
     if (folder / _INDEX).is_file():
-        places = json.loads((folder / _INDEX).read_bytes())["weight_map"]
-        path = folder / places.get(name, "model.safetensors")
+        places = _read_json(folder / _INDEX).get("weight_map")
+        if not isinstance(places, dict) or name not in places:
+            raise BundleError(
+                f"{folder / _INDEX}: the tensor {name!r} must be there; it is missing"
+            )
+        path = folder / str(places[name])
     try:
         with safe_open(path, framework="pt") as file:
             if name in file.keys():  # noqa: SIM118
                 return file.get_tensor(name)
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{path}: cannot be read: {error}") from error
-    raise BundleError(f"{folder}: the tensor {name!r} must be there; it is missing")
+    raise BundleError(f"{path}: the tensor {name!r} must be there; it is missing")

@@ -14,17 +14,20 @@ import torch
 from torch import Tensor
 
 from armorm.data import as_conversation
-from armorm.errors import BundleError, nearest
+from armorm.errors import BundleError, DataError, nearest
 from armorm.features.backbone import load_backbone
 from armorm.features.extract import compute_features
 from armorm.features.interface import Backbone, FeatureOptions
+from armorm.heads.checks import check_shape
 from armorm.heads.compose import Composition, compose, compose_fixed, scale_gating
 from armorm.heads.ridge import predict
 from armorm.model.bundle import Bundle, load_bundle
-from armorm.types import Conversation
+from armorm.types import Conversation, Message
 
-ConversationLike = Conversation | Mapping[str, Any] | Sequence[Mapping[str, str]]
+ConversationLike = Conversation | Mapping[str, Any] | Sequence[Mapping[str, str] | Message]
 """A `Conversation`, `{"prompt", "response"}`, `{"messages"}` or a list of messages."""
+
+_LARGEST = torch.finfo(torch.float32).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Explanation:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scores:
     """Scores of n conversations with everything they are made of."""
 
@@ -113,7 +116,7 @@ class Scores:
         return (self[i] for i in range(len(self)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RewardModel:
     """A backbone with its heads.
 
@@ -198,11 +201,17 @@ class RewardModel:
             others, to 1e-5 in float32.
 
         Raises:
-            DataError: a conversation does not end in a response, or has an empty prompt
-                or response.
+            DataError: a conversation is none of these forms, does not end in a response, or
+                has an empty prompt or response; one conversation in place of a list.
             FeatureError: a conversation is longer than the backbone takes and the
-                bundle's recipe does not truncate.
+                bundle's recipe does not truncate; the chat template refuses it; its
+                features are not finite.
         """
+        if isinstance(conversations, Conversation | Mapping | str):
+            raise DataError(
+                "`conversations` must be a list of conversations; got one "
+                f"{type(conversations).__name__}: put it in a list, or use `explain`"
+            )
         rows = [
             as_conversation(c, where=f"conversations[{i}]") for i, c in enumerate(conversations)
         ]
@@ -235,14 +244,23 @@ class RewardModel:
 
         Returns:
             Scores in the order given.
+
+        Raises:
+            ValueError: shapes that disagree with each other or with the heads; another
+                number of identifiers.
         """
-        zeros = torch.zeros(len(response), dtype=torch.int64)
+        check_shape("response", response, "n d", d=self.bundle.weight.shape[1])
+        n = len(response)
+        check_shape("prompt", prompt, "n dp", n=n, dp=self.bundle.gating.in_features)
+        if ids is not None and len(ids) != n:
+            raise ValueError(f"`ids` must have {n} entries; got {len(ids)}")
+        zeros = torch.zeros(n, dtype=torch.int64)
         objectives = predict(self.bundle.weight, self.bundle.bias, response.float())
         with torch.no_grad():
             parts, gating = self._compose(objectives, prompt.float())
         return Scores(
             names=self.objectives,
-            ids=ids if ids is not None else ("",) * len(response),
+            ids=ids if ids is not None else ("",) * n,
             score=parts.score,
             objectives=objectives,
             gating=gating,
@@ -260,6 +278,10 @@ class RewardModel:
 
         Returns:
             The score with objective scores, gating, coefficients and contributions.
+
+        Raises:
+            DataError: as in `score`.
+            FeatureError: as in `score`.
         """
         return self.score([conversation])[0]
 
@@ -267,7 +289,7 @@ class RewardModel:
         """Return a model with fixed weights on the raw objective scores.
 
         Gating and debias are bypassed: score = sum_j weights_j * r_j. An objective that
-        is not named has weight 0.
+        is not named has weight 0. Weights or factors that this model has are replaced.
 
         Args:
             weights: Objective name -> weight, any sign.
@@ -276,13 +298,17 @@ class RewardModel:
             A model that shares backbone and heads with this one.
 
         Raises:
-            ValueError: an unknown name; no weight at all; a weight that is not finite.
+            ValueError: an unknown name; no weight at all; a weight that is not finite in
+                float32.
         """
         self._check_names("weights", weights)
         return replace(self, weights=dict(weights), factors=None)
 
     def scaled(self, factors: Mapping[str, float]) -> RewardModel:
         """Return a model whose gating is multiplied by factors and renormalised.
+
+        Gating_j becomes factor_j g_j / sum_i factor_i g_i. Factors that this model has are
+        multiplied by the new ones.
 
         Args:
             factors: Objective name -> factor >= 0; 1 for an objective that is not named.
@@ -292,8 +318,14 @@ class RewardModel:
 
         Raises:
             ValueError: an unknown name; no factor at all; a factor that is negative or
-                not finite; a nuisance, which the debias step has removed.
+                not finite in float32; a nuisance, which the debias step has removed; no
+                objective keeps a factor above 0; this model has fixed weights.
         """
+        if self.weights is not None:
+            raise ValueError(
+                "`factors` multiply the gating, which the fixed weights of this model bypass; "
+                "call `scaled` on a model without weights"
+            )
         self._check_names("factors", factors)
         for name, factor in factors.items():
             if factor < 0:
@@ -303,12 +335,14 @@ class RewardModel:
                     f"`factors` must not name the nuisance {name!r}: the debias step removes "
                     "it from the score; use `with_weights` to give it a weight"
                 )
-        if self.factors is not None:
-            factors = {
-                **self.factors,
-                **{n: f * self.factors.get(n, 1) for n, f in factors.items()},
-            }
-        return replace(self, factors=dict(factors), weights=None)
+        old = self.factors or {}
+        factors = {**old, **{n: f * old.get(n, 1) for n, f in factors.items()}}
+        self._check_names("factors", factors)
+        unused = {*self.bundle.nuisances, *self.bundle.gating.masked}
+        weighed = [n for i, n in enumerate(self.objectives) if i not in unused]
+        if not any(factors.get(name, 1) > 0 for name in weighed):
+            raise ValueError("`factors` must leave one objective a factor above 0; all are 0")
+        return replace(self, factors=factors)
 
     def _compose(self, objectives: Tensor, prompt: Tensor) -> tuple[Composition, Tensor | None]:
         """Score, coefficients and contributions, and the gating where there is one."""
@@ -323,7 +357,7 @@ class RewardModel:
         return compose(objectives, gating, self.bundle.debias, score_scale=scale), gating
 
     def _check_names(self, argument: str, values: Mapping[str, float]) -> None:
-        """Raise for a name that is not an objective, or a value that is not finite."""
+        """Raise for a name that is not an objective, or a value that float32 cannot hold."""
         if not values:
             raise ValueError(f"`{argument}` must name at least one objective; it is empty")
         for name, value in values.items():
@@ -331,8 +365,10 @@ class RewardModel:
                 raise ValueError(
                     f"`{argument}`: unknown objective {name!r}{nearest(name, self.objectives)}"
                 )
-            if not abs(value) < float("inf"):
-                raise ValueError(f"`{argument}` must be finite; got {value!r} for {name!r}")
+            if not abs(value) <= _LARGEST:
+                raise ValueError(
+                    f"`{argument}` must be finite in float32; got {value!r} for {name!r}"
+                )
 
 
 def _short(value: float) -> float:

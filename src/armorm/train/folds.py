@@ -85,10 +85,11 @@ class Fitter:
     derived: DerivedPairs | None
     settings: Settings
     inputs: Mapping[str, Any]
-    """JSON that names the features, ratings and folds."""
+    """JSON that `rated`, `pairs` and `derived` are known by: features, ratings, folds."""
     given_ridge: StageResult | None = None
     """Weight and bias of a head that is not fitted here."""
-    n_objectives: int = 0
+    objectives: tuple[str, ...] = ()
+    """Names of axis k."""
     watch: Watch = field(default=lambda stage, done, total: None)
 
     @cached_property
@@ -137,7 +138,7 @@ class Fitter:
         return load_gate(
             result,
             in_features=result.facts["in_features"],
-            n_objectives=self.n_objectives,
+            n_objectives=len(self.objectives),
             settings=replace(self.settings.gating, masked=masked),
         )
 
@@ -148,10 +149,10 @@ class Fitter:
         s = self.settings
         rated = self.rated
         assert rated is not None
-        inputs = {**self.inputs, "held_out": held_out, "alphas": s.alphas, "rounds": s.rounds}
+        inputs = {"rated": self.inputs["rated"], "held_out": held_out, "rounds": s.rounds}
         return self.cache.get(
             _name("ridge", held_out),
-            inputs | {"intercept": s.intercept, "n_folds": s.n_folds},
+            inputs | {"alphas": s.alphas, "intercept": s.intercept, "n_folds": s.n_folds},
             lambda: ridge_stage(
                 rated,
                 self.parts,
@@ -165,25 +166,35 @@ class Fitter:
     def _debias(self, held_out: int | None, ridge: StageResult) -> StageResult:
         """Debias matrix on the reference rows of the used folds."""
         s = self.settings
-        inputs = {**self.inputs, "ridge": ridge.key, "held_out": held_out}
+        inputs = {name: self.inputs[name] for name in self._reference_sets}
+        inputs |= {"ridge": ridge.key, "held_out": held_out, "n_folds": s.n_folds}
         return self.cache.get(
             _name("debias", held_out),
-            inputs | {"nuisances": s.nuisances, "reference": s.reference},
+            inputs | {"nuisances": s.nuisances},
             lambda: debias_stage(
-                ridge.tensors, self.reference(held_out), nuisances=self.settings.nuisances
+                ridge.tensors,
+                self.reference(held_out),
+                nuisances=s.nuisances,
+                objectives=self.objectives,
             ),
         )
 
     def reference(self, held_out: int | None) -> Tensor:
         """Return the features of the reference rows of the used folds, shape (m, d)."""
-        wanted, groups = self.settings.reference, list[Tensor]()
-        used = torch.tensor(self.used(held_out))
-        if self.rated is not None and (wanted != "pairs" or self.pairs is None):
+        groups, used = list[Tensor](), torch.tensor(self.used(held_out))
+        if self.rated is not None and "rated" in self._reference_sets:
             groups.append(self.rated.features[torch.isin(self.rated.folds, used)])
-        if self.pairs is not None and (wanted != "rated" or self.rated is None):
+        if self.pairs is not None and "pairs" in self._reference_sets:
             rows = torch.isin(self.pairs.folds, used)
             groups += [self.pairs.chosen[rows], self.pairs.rejected[rows]]
         return torch.cat(groups)
+
+    @property
+    def _reference_sets(self) -> tuple[str, ...]:
+        """Kinds of rows that the debias step looks at."""
+        there = {"rated": self.rated, "pairs": self.pairs}
+        wanted = self.settings.reference
+        return tuple(n for n, rows in there.items() if rows is not None and wanted in (n, "all"))
 
     def _gating(
         self,
@@ -196,7 +207,8 @@ class Fitter:
         """The gate on debiased scores, or, as a baseline, on raw ones."""
         s, name = self.settings, _name(stage, held_out)
         settings = replace(s.gating, masked=masked)
-        inputs = {**self.inputs, "upstream": upstream, "held_out": held_out, "rounds": s.rounds}
+        inputs = {name: self.inputs[name] for name in ("pairs", "derived")}
+        inputs |= {"upstream": upstream, "held_out": held_out, "rounds": s.rounds}
         return self.cache.get(
             name,
             inputs | {"gating": asdict(settings), "n_folds": s.n_folds},
@@ -218,7 +230,13 @@ class Fitter:
             return None
         return self.cache.get(
             _name("baselines", held_out),
-            {**self.inputs, "debias": debias.key, "held_out": held_out},
+            {
+                "pairs": self.inputs["pairs"],
+                "derived": self.inputs["derived"],
+                "debias": debias.key,
+                "held_out": held_out,
+                "n_folds": self.settings.n_folds,
+            },
             lambda: baselines_stage(pairs, scores, used=self.used(held_out)),
         )
 

@@ -26,7 +26,7 @@ class GivenRidge:
     path: str
     """As the recipe names it."""
     result: StageResult
-    """In the form of a ridge stage; its key is the digest of weight and bias."""
+    """In the form of a ridge stage; its key is a digest of weight, bias, names and scales."""
     objectives: tuple[str, ...]
     """Names of axis k."""
     scales: dict[str, dict[str, Scale]]
@@ -87,7 +87,10 @@ def load_given_ridge(path: str) -> GivenRidge:
         weight, bias, objectives = bundle.weight, bundle.bias, bundle.objectives
         scales = {source: dict(of) for source, of in bundle.scales.items()}
         digest, options = bundle.backbone["digest"], bundle.backbone["options"]
-    key = fingerprint([list(objectives), _digest(weight), _digest(bias)])
+    shown = {
+        source: {name: repr(scale) for name, scale in of.items()} for source, of in scales.items()
+    }
+    key = fingerprint([list(objectives), _digest(weight), _digest(bias), shown])
     result = StageResult({"weight": weight, "bias": bias}, {}, key)
     return GivenRidge(path, result, objectives, scales, digest, options)
 

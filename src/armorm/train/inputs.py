@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -24,9 +25,52 @@ from armorm.errors import DataError
 from armorm.features.store import FeatureSet
 from armorm.storage import fingerprint
 from armorm.train.stages import DerivedPairs, PairSet, RatedSet
-from armorm.types import Conversation, PreferencePair, RatedResponse
+from armorm.types import Conversation, PreferencePair, Prompt, RatedResponse
 
 CHOSEN, REJECTED = "chosen", "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Folds:
+    """Which part of the prompts each prompt is in, and which parts are held out in turn."""
+
+    of: Mapping[Prompt, int]
+    """Number of the fold by prompt."""
+    n: int
+    """Parts of the prompts."""
+    rounds: int
+    """Folds 0 to rounds - 1 take a turn as the held-out part."""
+
+    def check(self, what: str, rows: Iterable[Prompt]) -> None:
+        """Refuse rows of so few prompts that a fit would have none of them.
+
+        With one fold held out, two more are needed: one to fit on and one to choose
+        settings or stop on; and what is judged must be in a fold that takes its turn.
+
+        Args:
+            what: Names the rows, as the start of the message.
+            rows: The prompt of each row.
+
+        Raises:
+            DataError: the prompts are in fewer than 3 folds, or in none that is held out.
+        """
+        found = {self.of[prompt] for prompt in rows}
+        if len(found) < 3 or not self._judged(found):
+            turns = (
+                "" if self.rounds == self.n else f", and in those that are held out: {self.rounds}"
+            )
+            raise DataError(
+                f"{what} must be on prompts in at least 3 of the {self.n} folds of "
+                f"`evaluation.folds`{turns}; found in {len(found)}"
+            )
+
+    def _judged(self, found: set[int]) -> bool:
+        """Say whether every fit has one of these folds to choose its settings on."""
+        for held_out in (*range(self.rounds), None):
+            used = [f for f in range(self.n) if f != held_out]
+            if not found & {*used[: self.rounds]}:
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +134,75 @@ def read_rows(
     return Rows(rated_rows, pair_rows, scales, objectives, drops)
 
 
+def count_unused(features: FeatureSet, name: str, drops: Drops, *, sides: int) -> None:
+    """Count rows that the backbone could not take, and those it took in part.
+
+    Args:
+        features: Features of `sides` conversations a row, in the order of the rows.
+        name: Of the rows, as the report shows it.
+        drops: Where to.
+        sides: 2 for pairs: one that loses a side is one dropped row, and so is one that
+            loses both; the reason is that of the first.
+    """
+    where = f"features of {name}"
+    gone = {row.row // sides: row.reason for row in reversed(features.dropped)}
+    for reason in gone.values():
+        drops.add(where, reason)
+    cut = {int(row) // sides for row in features.rows[features.n_truncated > 0]}
+    drops.add_truncated(where, "truncated from the left", len(cut - gone.keys()))
+
+
+def assign_folds(rows: Rows, *, n_folds: int, rounds: int, salt: str) -> Folds:
+    """Divide the prompts of rated rows and of pairs together, so that a prompt is in one fold.
+
+    Args:
+        rows: The rows.
+        n_folds: Parts of the prompts.
+        rounds: How many of them are held out in turn.
+        salt: Chooses another assignment of prompts to folds.
+
+    Returns:
+        The folds.
+
+    Raises:
+        DataError: there are fewer prompts than folds; an objective, or the pairs, are on
+            prompts of too few folds.
+    """
+    prompts = [row.prompt for row in [*rows.rated, *rows.pairs]]
+    if (n_prompts := len({group_of(prompt) for prompt in prompts})) < n_folds:
+        raise DataError(
+            f"`evaluation.folds` must be at most the number of different prompts; got {n_folds} "
+            f"folds for {n_prompts} prompts"
+        )
+    numbers = folds_of(prompts, n_folds, salt)
+    folds = Folds(dict(zip(prompts, numbers, strict=True)), n_folds, rounds)
+    check_folds(folds, rows.rated, rows.pairs, rows.objectives)
+    return folds
+
+
+def check_folds(
+    folds: Folds,
+    rated: Sequence[RatedResponse],
+    pairs: Sequence[PreferencePair],
+    objectives: Sequence[str],
+) -> None:
+    """Refuse rows on which some fit would have nothing to learn from or to be judged by.
+
+    Args:
+        folds: The fold of each prompt.
+        rated: The rated rows; none where the ridge head is given.
+        pairs: The preference pairs; none where all are derived from ratings.
+        objectives: Names of axis k.
+
+    Raises:
+        DataError: an objective, or the pairs, are on prompts of too few folds.
+    """
+    for name in objectives if rated else ():
+        folds.check(f"ratings of {name!r}", (r.prompt for r in rated if name in r.ratings))
+    if pairs:
+        folds.check("preference pairs", (row.prompt for row in pairs))
+
+
 def rated_conversations(rows: Rows) -> list[Conversation]:
     """Return what the backbone gets to see of the rated rows."""
     return [row.conversation for row in rows.rated]
@@ -108,9 +221,7 @@ def line_up(
     rows: Rows,
     rated: FeatureSet | None,
     pairs: FeatureSet | None,
-    *,
-    n_folds: int,
-    salt: str,
+    folds: Folds,
 ) -> TrainingData:
     """Bring rows, features, normalised ratings and folds into one order.
 
@@ -118,25 +229,16 @@ def line_up(
         rows: The rows.
         rated: Features of the rated rows that the backbone could take.
         pairs: Features of both sides of the pairs that the backbone could take.
-        n_folds: Parts of the prompts.
-        salt: Chooses another assignment of prompts to folds.
+        folds: The fold of each prompt.
 
     Returns:
         The rows that have features, with them; a pair needs both sides.
 
     Raises:
-        DataError: there are fewer prompts than folds; after too long rows were dropped, an objective has fewer than 10 ratings
-            or no variance.
+        DataError: after rows that the backbone could not take were dropped, an objective
+            has fewer than 10 ratings or no variance, or what is left is in too few folds.
     """
     rated_rows, rated_set = rows.rated, None
-    # Over both kinds together: a prompt that has ratings and pairs is in one fold.
-    prompts = [row.prompt for row in [*rows.rated, *rows.pairs]]
-    if (n_prompts := len({group_of(prompt) for prompt in prompts})) < n_folds:
-        raise DataError(
-            f"`evaluation.folds` must be at most the number of different prompts; got {n_folds} "
-            f"folds for {n_prompts} prompts"
-        )
-    fold = dict(zip(prompts, folds_of(prompts, n_folds, salt), strict=True))
     if rated is not None:
         place = {id: i for i, id in enumerate(rated.ids)}
         rated_rows = [row for row in rows.rated if row.id in place]
@@ -145,7 +247,7 @@ def line_up(
         rated_set = RatedSet(
             features=rated.response[[place[row.id] for row in rated_rows]],
             ratings=torch.from_numpy(matrix),
-            folds=torch.tensor([fold[row.prompt] for row in rated_rows]),
+            folds=torch.tensor([folds.of[row.prompt] for row in rated_rows]),
             sources=tuple(row.source for row in rated_rows),
             objectives=rows.objectives,
         )
@@ -154,16 +256,15 @@ def line_up(
         place = {id: i for i, id in enumerate(pairs.ids)}
         sides = {row.id: (f"{row.id}/{CHOSEN}", f"{row.id}/{REJECTED}") for row in rows.pairs}
         pair_rows = [row for row in rows.pairs if all(s in place for s in sides[row.id])]
-        if not pair_rows:
-            raise DataError("pairs: no pair is left whose two sides the backbone could take")
         chosen = [place[sides[row.id][0]] for row in pair_rows]
         rejected = [place[sides[row.id][1]] for row in pair_rows]
         pair_set = PairSet(
             prompt=pairs.prompt[chosen],
             chosen=pairs.response[chosen],
             rejected=pairs.response[rejected],
-            folds=torch.tensor([fold[row.prompt] for row in pair_rows]),
+            folds=torch.tensor([folds.of[row.prompt] for row in pair_rows]),
         )
+    check_folds(folds, rated_rows, pair_rows, rows.objectives)
     return TrainingData(list(rated_rows), list(pair_rows), rated_set, pair_set)
 
 
@@ -209,19 +310,33 @@ def derive(
     return TrainingData(data.rated_rows, data.pair_rows, data.rated, data.pairs, derived, pairs)
 
 
-def inputs_key(rows: Rows, features: Sequence[str]) -> str:
-    """Return a fingerprint of ratings, sources and the features that belong to them.
+def stage_inputs(
+    rows: Rows, data: TrainingData, features: Mapping[str, str], derived: Any
+) -> dict[str, Any]:
+    """Return what stages depend on, kind by kind: new pairs do not make a new ridge head.
 
     Args:
         rows: The rows.
-        features: Fingerprints of the feature sets, which cover ids and texts.
+        data: Their features, lined up.
+        features: Fingerprint of each feature set, which covers ids, texts and dropped rows.
+        derived: How pairs are derived from ratings, as JSON.
 
     Returns:
-        64 hexadecimal digits.
+        JSON for `rated`, `pairs` and `derived`.
     """
     rated = [[row.id, row.source, sorted(row.ratings.items())] for row in rows.rated]
     scales = {
         source: {name: [s.low, s.high, s.offset, s.divisor] for name, s in of.items()}
         for source, of in rows.scales.items()
     }
-    return fingerprint([list(features), rated, scales, list(rows.objectives)])
+    folds = {
+        name: None if rows_of is None else rows_of.folds.tolist()
+        for name, rows_of in (("rated", data.rated), ("pairs", data.pairs))
+    }
+    return {
+        "rated": fingerprint(
+            [features.get("rated"), rated, scales, list(rows.objectives), folds["rated"]]
+        ),
+        "pairs": fingerprint([features.get("pairs"), folds["pairs"]]),
+        "derived": derived,
+    }

@@ -12,13 +12,14 @@ import yaml
 
 from armorm import __version__
 from armorm.data import Drops, Scales
+from armorm.errors import MissingDependency
 from armorm.evaluate.counts import count_rows
 from armorm.evaluate.figures import Report
 from armorm.evaluate.plots import write_plots
 from armorm.evaluate.report import write_report
 from armorm.model.bundle import Bundle, save_bundle
 from armorm.model.card import model_card
-from armorm.storage import digest_file, fingerprint, write_bytes, write_json
+from armorm.storage import digest_file, storage_errors, write_bytes, write_json
 from armorm.train.config import Recipe
 from armorm.train.figures import (
     debias_result,
@@ -35,6 +36,9 @@ from armorm.train.figures import (
 from armorm.train.folds import Fit, Fitter, Settings
 from armorm.train.inputs import TrainingData
 from armorm.types import Scale
+
+PLOTS = "plots"
+"""Folder of the pictures."""
 
 DONE = "run.json"
 """Written last; holds the fingerprint of the run and the digests of what it left."""
@@ -78,7 +82,7 @@ def make_report(fitted: Fitted) -> Report:
     report = Report(
         name=recipe.name,
         protocol=_protocol(fitter.settings),
-        recipe_fingerprint=fingerprint(recipe.model_dump(mode="json")),
+        recipe_fingerprint=recipe.fingerprint(),
         versions=software(),
         hardware=hardware(),
         backbone=dict(fitted.backbone),
@@ -94,7 +98,7 @@ def make_report(fitted: Fitted) -> Report:
     return report.model_copy(update={"notes": notes_of(report, fitted.drops, fitted.n_read)})
 
 
-def save_run(fitted: Fitted, report: Report, folder: Path, *, key: str) -> None:
+def save_run(fitted: Fitted, report: Report, folder: Path, *, key: str) -> Report:
     """Write everything that a person takes away, and last the mark that it is whole.
 
     Args:
@@ -103,20 +107,31 @@ def save_run(fitted: Fitted, report: Report, folder: Path, *, key: str) -> None:
         folder: The run folder.
         key: Fingerprint of the run.
 
+    Returns:
+        The report as written: with one more note where plots need an extra.
+
     Raises:
         StorageError: the disk is full or fails.
-        MissingDependency: the plots need an extra.
     """
-    (folder / DONE).unlink(missing_ok=True)
-    shutil.rmtree(folder / "plots", ignore_errors=True)
+    with storage_errors(folder):
+        (folder / DONE).unlink(missing_ok=True)
+    shutil.rmtree(folder / PLOTS, ignore_errors=True)
     write_bytes(folder / "recipe.yaml", recipe_yaml(fitted.recipe).encode())
     write_json(folder / "dropped-rows.json", fitted.drops.as_dict())
     bundle = _bundle(fitted, report)
     save_bundle(bundle, folder / "bundle", card=model_card(bundle))
-    write_report(report, folder, pictures=write_plots(report, folder))
-    names = ("bundle/bundle.json", "report.json", "report.md", "recipe.yaml", "dropped-rows.json")
-    files = {name: digest_file(folder / name) for name in names}
+    try:
+        pictures = write_plots(report, folder)
+    except MissingDependency as error:  # no reason to lose the figures themselves
+        pictures, report = (), report.model_copy(update={"notes": (*report.notes, str(error))})
+    write_report(report, folder, pictures=pictures)
+    left = [
+        folder / name for name in ("dropped-rows.json", "recipe.yaml", "report.json", "report.md")
+    ]
+    left += [*folder.glob("bundle/*"), *folder.glob(f"{PLOTS}/*")]
+    files = {path.relative_to(folder).as_posix(): digest_file(path) for path in sorted(left)}
     write_json(folder / DONE, {"key": key, "armorm": __version__, "files": files})
+    return report
 
 
 def recipe_yaml(recipe: Recipe) -> str:

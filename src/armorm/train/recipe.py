@@ -5,6 +5,7 @@ It opens no data file and loads no backbone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from armorm.data import DataSource
 from armorm.errors import RecipeError, nearest
-from armorm.train.config import Recipe, ScaleRecipe, SourceRecipe
+from armorm.train.config import TAGS, Recipe, ScaleRecipe, SourceRecipe
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -35,7 +36,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             unknown or missing; values are out of range; names do not match. All
             mistakes are reported at once, one line each.
     """
-    content = _read_yaml(path)
+    content = _expand(_read_yaml(path))
     mistakes = [m for item in overrides if (m := _override(content, item))]
     if mistakes:
         raise RecipeError(f"--set {m}" for m in mistakes)
@@ -56,13 +57,13 @@ def parse_recipe(content: Any, *, where: str = "recipe", folder: Path | None = N
     Raises:
         RecipeError: as `load_recipe`.
     """
-    if not isinstance(content, dict):
-        raise RecipeError([f"{where}: a recipe must be a mapping; got {type(content).__name__}"])
     expanded = _expand(content)
+    if not isinstance(expanded, dict):
+        raise RecipeError([f"{where}: a recipe must be a mapping; got {type(content).__name__}"])
     try:
         recipe = Recipe.model_validate(expanded)
     except ValidationError as error:
-        lines = [_sentence(e) for e in error.errors(include_url=False) if _speaks(e, expanded)]
+        lines = [_sentence(e) for e in error.errors(include_url=False)]
         lines += _unknown_names_of(expanded)
         raise RecipeError(f"{where}: {line}" for line in dict.fromkeys(lines)) from None
     mistakes = [f"{where}: {m}" for m in _mismatches(recipe)]
@@ -81,14 +82,19 @@ def _read_yaml(path: Path) -> Any:
         raise RecipeError([f"{path}: a recipe must be a file; this is a folder"]) from None
     except UnicodeDecodeError as error:
         raise RecipeError([f"{path}: a recipe must be UTF-8; byte {error.start} is not"]) from None
+    except OSError as error:
+        raise RecipeError([f"{path}: cannot be read: {error.strerror}"]) from None
     try:
         content = yaml.load(text, Loader=_UniqueKeys)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = "" if mark is None else f"{mark.line + 1}:"
         raise RecipeError([f"{path}:{line} not YAML: {error.problem}"]) from None
-    except yaml.YAMLError as error:
-        raise RecipeError([f"{path}: not YAML: {str(error).splitlines()[0]}"]) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise RecipeError([f"{path}:{line}: not YAML: {str(error).splitlines()[0]}"]) from None
+    except ValueError as error:  # a date or a number that is none, such as 2024-13-01
+        raise RecipeError([f"{path}: not YAML: {error}"]) from None
     if content is None:
         raise RecipeError([f"{path}: the recipe is empty"])
     return content
@@ -101,6 +107,8 @@ class _UniqueKeys(yaml.SafeLoader):
         """Build a mapping after checking its keys."""
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue
             key = key_node.value
             if key_node.tag != "tag:yaml.org,2002:merge" and key in seen:
                 problem = f"the key {key!r} stands twice"
@@ -116,20 +124,16 @@ def _override(content: Any, item: str) -> str | None:
         return f"{item!r}: must read key.path=value"
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return f"{item!r}: the value {text!r} is not YAML"
     node = content
     *parents, last = path.split(".")
     for part in parents:
         if isinstance(node, dict):
-            child = node.get(part)
-            if isinstance(child, str):  # the short form of a part: its first key
-                child = {"path" if part.isdigit() else "name": child}
-            node[part] = {} if child is None else child
+            if node.get(part) is None:
+                node[part] = {}
             node = node[part]
         elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
-            if isinstance(node[int(part)], str):
-                node[int(part)] = {"path": node[int(part)]}
             node = node[int(part)]
         else:
             return f"{item!r}: there is no {part!r} to go into"
@@ -142,8 +146,10 @@ def _override(content: Any, item: str) -> str | None:
     return None
 
 
-def _expand(content: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Replace the short forms by the long ones, so that every mistake has one path."""
+def _expand(content: Any) -> Any:
+    """Replace the short forms of a mapping by the long ones, so that every mistake has one path."""
+    if not isinstance(content, dict):
+        return content
     full = dict(content)
     if isinstance(full.get("backbone"), str):
         full["backbone"] = {"name": full["backbone"]}
@@ -170,17 +176,9 @@ def _scale(value: Any) -> Any:
     return value
 
 
-def _speaks(error: Any, content: Mapping[Any, Any]) -> bool:
-    """False for an error of the form of `ridge` that the recipe did not choose."""
-    location = error["loc"]
-    if location[0] != "ridge" or len(location) < 2:
-        return True
-    return location[1] == ("RidgeRecipe" if isinstance(content["ridge"], dict) else "str")
-
-
 def _sentence(error: Any) -> str:
     """One pydantic error as `key.path: what must hold; what was found`."""
-    location = [p for p in error["loc"] if p not in ("RidgeRecipe", "str")]
+    location = [part for part in error["loc"] if part not in TAGS]
     path = ".".join(str(p) for p in location)
     kind, found = error["type"], error["input"]
     if kind == "extra_forbidden":
@@ -188,9 +186,12 @@ def _sentence(error: Any) -> str:
         return f"{path}: unknown key {location[-1]!r}{nearest(str(location[-1]), known)}"
     if kind == "missing":
         return f"{path}: this key must be there; it is missing"
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = error["msg"]
+    for speaker in ("Value error, ", "Input ", "String "):
+        message = message.removeprefix(speaker)
     if kind == "value_error":
         return f"{path}: {message}"
+    message = re.sub(r" or instance of \w+", "", message).replace("should", "must", 1)
     return f"{path}: {message}; got {found!r}"
 
 
@@ -238,6 +239,9 @@ def _mismatches(recipe: Recipe) -> Iterable[str]:
         yield "pairs: the gating needs preference pairs (or `derived_pairs:` from ratings); none"
     if recipe.derived_pairs is not None and not recipe.rated:
         yield "derived_pairs: pairs are derived from rated rows; there are none"
+    reference = recipe.debias.reference
+    if reference != "all" and not getattr(recipe, reference):
+        yield f"debias.reference: {reference!r} needs `{reference}:` rows; there are none"
     if trains_ridge and objectives:
         weights = recipe.derived_pairs.weights if recipe.derived_pairs is not None else ()
         yield from _unknown_names(objectives, recipe.debias.nuisances, weights)

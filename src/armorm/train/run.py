@@ -24,7 +24,6 @@ from armorm.evaluate.figures import Report
 from armorm.evaluate.report import read_report
 from armorm.features.backbone import describe_backbone, load_backbone
 from armorm.features.extract import extract_features, feature_fingerprint
-from armorm.features.interface import FeatureOptions
 from armorm.features.store import FeatureSet, load_features
 from armorm.heads.gating import GatingSettings
 from armorm.model.bundle import load_bundle
@@ -41,15 +40,20 @@ from armorm.train.given import load_given_ridge
 from armorm.train.inputs import (
     Rows,
     TrainingData,
+    assign_folds,
+    count_unused,
     derive,
-    inputs_key,
     line_up,
     pair_conversations,
     rated_conversations,
     read_rows,
+    stage_inputs,
 )
-from armorm.train.output import DONE, Fitted, make_report, save_run, scales_of
+from armorm.train.output import DONE, PLOTS, Fitted, make_report, save_run, scales_of
 from armorm.types import Conversation
+
+LOCK = ".lock"
+"""Held while a run writes into its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +105,14 @@ def train(recipe: Recipe, folder: Path, *, watch: Watch = lambda stage, done, to
         FeatureError: the backbone cannot be loaded or used.
         BundleError: the given ridge head cannot be used with the backbone.
         StorageError: the disk is full or fails, or another run uses the folder.
-        MissingDependency: data, backbone or plots need an extra.
+        MissingDependency: data or backbone need an extra.
     """
-    if recipe.threads is not None:
-        torch.set_num_threads(recipe.threads)
-    with _alone(folder):
-        return _Training(recipe, folder, watch).run()
+    with _threads(recipe.threads):
+        training = _Training(recipe, folder, watch)
+        # Everything that can be wrong with the input is looked at before a file is written.
+        training.read()
+        with _alone(folder):
+            return training.run()
 
 
 class _Training:
@@ -119,26 +125,32 @@ class _Training:
         self.timings: dict[str, float] = {}
         self.given = load_given_ridge(recipe.ridge) if isinstance(recipe.ridge, str) else None
         self.objectives = self.given.objectives if self.given else recipe.objectives
-        self.options = FeatureOptions(
-            **recipe.features.model_dump(exclude={"shard_rows", "store_dtype"}),
-            bad_rows=recipe.bad_rows,
-        )
+        self.nuisances = self._nuisances()
+        self.options = recipe.features.options(recipe.bad_rows)
         self.backbone: Any = None
-        self.facts: dict[str, Any] = {}
 
-    def run(self) -> Run:
-        """Do what is not done yet."""
-        rows = self._rows()
-        n_read = len(rows.rated) + len(rows.pairs) + self.drops.total
+    def read(self) -> None:
+        """Read rows and the facts of the backbone, and check what can be checked so far."""
+        recipe = self.recipe
+        self.rows = self._rows()
+        self.n_read = len(self.rows.rated) + len(self.rows.pairs) + self.drops.total
+        self.rounds = recipe.evaluation.rounds or recipe.evaluation.folds
+        self.folds = assign_folds(
+            self.rows, n_folds=recipe.evaluation.folds, rounds=self.rounds, salt=str(recipe.seed)
+        )
         self.facts = describe_backbone(**self._backbone_id())
         if self.given is not None:
             self.given.check(self.facts)
+
+    def run(self) -> Run:
+        """Do what is not done yet."""
+        rows = self.rows
         key = self._key(rows)
         if (done := self._finished(key)) is not None:
             return done
         with self._timed("features"):
-            data, features_key = self._data(rows)
-        fitter = self._fitter(data, inputs_key(rows, features_key))
+            data, features = self._data(rows)
+        fitter = self._fitter(data, features)
         order = range(fitter.settings.rounds)
         fits: list[Fit] = []
         with self._timed("heads"):
@@ -155,11 +167,10 @@ class _Training:
             held_out=fits[:-1],
             final=fits[-1],
             drops=self.drops,
-            n_read=n_read,
+            n_read=self.n_read,
             timings=self.timings,
         )
-        report = make_report(fitted)
-        save_run(fitted, report, self.folder, key=key)
+        report = save_run(fitted, make_report(fitted), self.folder, key=key)
         self.watch("report and bundle", 1, 1)
         return Run(
             self.folder,
@@ -199,7 +210,8 @@ class _Training:
 
     def _key(self, rows: Rows) -> str:
         """Fingerprint of the whole run; paths, device and threads are told apart by content."""
-        settings = self.recipe.model_dump(mode="json", exclude={"rated", "pairs", "backbone"})
+        by_content = {"rated", "pairs", "backbone"} | ({"ridge"} if self.given else set())
+        settings = self.recipe.model_dump(mode="json", exclude=by_content)
         pairs = [[r.id, r.source, r.prompt, r.chosen, r.rejected] for r in rows.pairs]
         rated = [
             [r.id, r.source, r.prompt, r.response, sorted(r.ratings.items())] for r in rows.rated
@@ -224,17 +236,15 @@ class _Training:
             return None
         return Run(self.folder, report, (), (), report.notes, time.monotonic() - self.started)
 
-    def _data(self, rows: Rows) -> tuple[TrainingData, list[str]]:
-        """Features of all rows, lined up with ratings and folds."""
-        keys: list[str] = []
+    def _data(self, rows: Rows) -> tuple[TrainingData, dict[str, str]]:
+        """Features of all rows, lined up with ratings and folds, and their fingerprints."""
+        keys: dict[str, str] = {}
         rated = pairs = None
         if rows.rated:
             rated = self._features("rated", rated_conversations(rows), keys)
         if rows.pairs:
             pairs = self._features("pairs", pair_conversations(rows), keys)
-        folds = self.recipe.evaluation.folds
-        salt = str(self.recipe.seed)
-        data = line_up(rows, rated, pairs, n_folds=folds, salt=salt)
+        data = line_up(rows, rated, pairs, self.folds)
         wanted = self.recipe.derived_pairs
         if wanted is not None and rated is not None:
             data = derive(
@@ -248,7 +258,7 @@ class _Training:
         return data, keys
 
     def _features(
-        self, name: str, conversations: list[Conversation], keys: list[str]
+        self, name: str, conversations: list[Conversation], keys: dict[str, str]
     ) -> FeatureSet:
         """Load a finished feature set, or extract it; the backbone is loaded at most once."""
         recipe, folder = self.recipe.features, self.folder / "features" / name
@@ -257,7 +267,7 @@ class _Training:
             "store_dtype": recipe.store_dtype,
         }
         key = feature_fingerprint(self.facts, conversations, options=self.options, **how)
-        keys.append(key)
+        keys[name] = key
         found = load_features(folder, fingerprint=key)
         if found is None:
             if self.backbone is None:
@@ -271,27 +281,20 @@ class _Training:
                 progress=lambda done, total: self.watch(f"features: {name}", done, total),
                 **how,
             )
-        where = f"features of {name}"
-        for row in found.dropped:
-            self.drops.add(where, row.reason)
-        self.drops.add_truncated(
-            where, "truncated from the left", int((found.n_truncated > 0).sum())
-        )
+        count_unused(found, name, self.drops, sides=2 if name == "pairs" else 1)
         return found
 
-    def _fitter(self, data: TrainingData, key: str) -> Fitter:
+    def _fitter(self, data: TrainingData, features: dict[str, str]) -> Fitter:
         """What fits the heads."""
         recipe = self.recipe
         ridge = RidgeRecipe() if isinstance(recipe.ridge, str) else recipe.ridge
-        nuisances = tuple(self.objectives.index(n) for n in self._nuisances())
-        rounds = recipe.evaluation.rounds or recipe.evaluation.folds
         derived = recipe.derived_pairs and recipe.derived_pairs.model_dump(mode="json")
         settings = Settings(
             n_folds=recipe.evaluation.folds,
-            rounds=rounds,
+            rounds=self.rounds,
             alphas=ridge.alphas,
             intercept=ridge.intercept,
-            nuisances=nuisances,
+            nuisances=tuple(self.objectives.index(name) for name in self.nuisances),
             reference=recipe.debias.reference,
             gating=GatingSettings(**recipe.gating.model_dump(), seed=recipe.seed),
         )
@@ -301,14 +304,9 @@ class _Training:
             pairs=data.pairs,
             derived=data.derived,
             settings=settings,
-            inputs={
-                "rows": key,
-                "folds": [x.folds.tolist() for x in (data.rated, data.pairs) if x is not None],
-                "derived": derived,
-                "seed": recipe.seed,
-            },
+            inputs=stage_inputs(self.rows, data, features, derived),
             given_ridge=self.given.result if self.given else None,
-            n_objectives=len(self.objectives),
+            objectives=self.objectives,
             watch=self.watch,
         )
 
@@ -318,6 +316,8 @@ class _Training:
             if name not in self.objectives:
                 known = nearest(name, self.objectives)
                 raise RecipeError([f"debias.nuisances: unknown objective {name!r}{known}"])
+        if not set(self.objectives) - set(self.recipe.debias.nuisances):
+            raise RecipeError(["debias.nuisances: one objective must not be a nuisance; all are"])
         return self.recipe.debias.nuisances
 
     @contextlib.contextmanager
@@ -334,18 +334,40 @@ def _source(part: SourceRecipe) -> DataSource:
 
 
 @contextlib.contextmanager
+def _threads(wanted: int | None) -> Generator[None]:
+    """Use a number of CPU threads, and afterwards what there was before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(wanted or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
 def _alone(folder: Path) -> Generator[None]:
     """Hold the run folder, so that two runs never write into one; clear what a kill left."""
+    new = not folder.exists()
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
+        lock = (folder / LOCK).open("w")
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StorageError(f"{folder}: another run is using this folder") from None
-        for left in [*folder.glob(".*.part"), *folder.glob(".*.old")]:
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-        for left in folder.glob("*/.*.part"):
-            left.unlink()
-        yield
+        _clear(folder)
+        try:
+            yield
+        finally:
+            if new and [path.name for path in folder.iterdir()] == [LOCK]:
+                shutil.rmtree(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove the temporary files and folders of a run that was killed."""
+    own = [folder, *(p for name in ("stages", PLOTS) for p in (folder / name).glob("**/"))]
+    for place in own:
+        for left in [*place.glob(".*.part"), *place.glob(".*.old")]:
+            with storage_errors(left):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()

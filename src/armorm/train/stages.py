@@ -7,6 +7,7 @@ of ridge, debias, gating and baselines alike.
 
 from __future__ import annotations
 
+import re
 import statistics as stats
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -175,7 +176,11 @@ def ridge_stage(
 
 
 def debias_stage(
-    head: Mapping[str, Tensor], reference: Tensor, *, nuisances: Sequence[int]
+    head: Mapping[str, Tensor],
+    reference: Tensor,
+    *,
+    nuisances: Sequence[int],
+    objectives: Sequence[str],
 ) -> StageResult:
     """Fit the debias matrix on the objective scores of reference rows.
 
@@ -183,11 +188,16 @@ def debias_stage(
         head: `weight` and `bias` of the ridge head.
         reference: Features, shape (m, d).
         nuisances: Positions of the nuisance objectives; none: the identity.
+        objectives: Names of axis k, for messages.
 
     Returns:
         Tensors `matrix`, `penalties`, and `before` and `after`: Spearman of each objective
         with the m nuisances on the reference rows; the last three of shape (k, m). Fact
         `n_rows`.
+
+    Raises:
+        DataError: an objective score is constant, or a linear map of the nuisances, so that
+            nothing decorrelates them.
     """
     scores = predict(head["weight"], head["bias"], reference)
     k = scores.shape[1]
@@ -195,7 +205,10 @@ def debias_stage(
     if not nuisances:
         names = ("penalties", "before", "after")
         return StageResult({"matrix": torch.eye(k)} | {n: torch.zeros(k, 0) for n in names}, facts)
-    fit = fit_debias(scores, nuisances=nuisances)
+    try:
+        fit = fit_debias(scores, nuisances=nuisances)
+    except ValueError as error:  # of the rows, not of the call: they make such scores
+        raise DataError(f"debias: {_with_names(str(error), objectives)}") from error
     return StageResult(
         {
             "matrix": fit.matrix,
@@ -204,6 +217,15 @@ def debias_stage(
             "after": fit.residual,
         },
         facts,
+    )
+
+
+def _with_names(text: str, objectives: Sequence[str]) -> str:
+    """Add the name to each column or nuisance that a message gives by its position."""
+    return re.sub(
+        r"\b(column|nuisance) (\d+)",
+        lambda found: f"{found[0]} ({objectives[int(found[2])]!r})",
+        text,
     )
 
 
