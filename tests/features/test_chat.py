@@ -126,11 +126,13 @@ def test_conversation_as_long_as_the_limit_is_kept_and_one_longer_is_not():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@given(max_tokens=st.integers(8, 120))
+@given(max_tokens=st.integers(8, 120), longest_first=st.booleans())
 @settings(max_examples=30, deadline=None)
-def test_truncation_is_one_for_all_responses_to_a_prompt(family, max_tokens):
+def test_truncation_is_one_for_all_responses_to_a_prompt(family, max_tokens, longest_first):
     long = (Message("user", "One two three four five six seven eight nine ten. " * 2),)
-    rows = [row("Yes.", long), row("No, that is eleven words " * 3, long), row("Hi.", PROMPT)]
+    answers = ["Yes.", "No, that is eleven words " * 3]
+    rows = [row(a, long) for a in sorted(answers, key=len, reverse=longest_first)]
+    rows.append(row("Hi.", PROMPT))
     whole = tokenize(family, rows)
     cut = tokenize(family, rows, max_tokens=max_tokens, too_long="truncate")
     bos = 0 if family == "qwen3" else 1

@@ -8,7 +8,7 @@ from armorm.errors import FeatureError
 from armorm.features.backbone import load_backbone
 from armorm.features.interface import FeatureOptions, Unused
 from armorm.types import Conversation, Message
-from fakes import FAMILIES, conversations, save_tiny_decoder
+from fakes import FAMILIES, chat_tokenizer, conversations, save_tiny_decoder
 
 # Matrix kernels differ by shape; this is what is promised in float32.
 CLOSE = {"rtol": 0.0, "atol": 1e-5}
@@ -53,6 +53,24 @@ def test_features_are_the_same_alone_in_a_batch_and_under_either_padding(family,
         assert_close(left.features(tokenized, token_budget=10**6)[i], batch[i], **CLOSE)
         assert_close(torch.cat([features[i] for features in alone]), batch[i], **CLOSE)
         assert_close(right.features(tokenized, token_budget=100)[i], batch[i], **CLOSE)
+
+
+def test_model_of_absolute_positions_counts_them_from_the_first_token(tmp_path):
+    # Rotary positions hide a shift; a table of positions, as in GPT-2, shows it.
+    from transformers import GPT2Config, GPT2Model
+
+    config = GPT2Config(vocab_size=512, n_embd=32, n_layer=2, n_head=4, n_positions=512)
+    config.initializer_range = 0.2
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        GPT2Model(config).save_pretrained(tmp_path)
+    chat_tokenizer("llama3").save_pretrained(tmp_path)
+    right, left = load(tmp_path), load(tmp_path, padding_side="left")
+    rows = right.tokenize(conversations(5))
+    expected = right.features(rows, token_budget=10**6)
+    found = left.features(rows, token_budget=10**6)
+    for i in (0, 1):
+        assert_close(found[i], expected[i], **CLOSE)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,3 +1,4 @@
+import jaxtyping
 import pytest
 from bundles import decoder_backbone, encoder_backbone, make_bundle
 from fakes import HashBackbone
@@ -28,3 +29,11 @@ def hashed():
     """A reward model on features that are drawn by the text: fast, same in every process."""
     backbone = HashBackbone()
     return RewardModel(make_bundle(backbone.facts()), backbone)
+
+
+@pytest.fixture
+def unchecked():
+    """The types of arguments are not checked, as in the runs of users."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

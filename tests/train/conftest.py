@@ -14,21 +14,6 @@ from armorm.train.run import train
 from fakes import save_tiny_encoder
 
 WORDS = ("the", "sea", "is", "wide", "blue", "cold", "old", "red", "green", "salt", "ship")
-    "the",
-    "sea",
-    "is",
-    "wide",
-    "blue",
-    "cold",
-    "and",
-    "old",
-    "red",
-    "green",
-    "salt",
-    "wave",
-    "ship",
-    "sail",
-]
 FOLDS = 3
 
 

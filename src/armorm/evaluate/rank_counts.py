@@ -97,7 +97,8 @@ class _TieBlocks:
             block minus the mean rank, (m, b); sum of squares of these over all rows, (b,).
         """
         rows = drawn[self._prompts]
-        sizes = np.add.reduceat(rows, self._starts, axis=0)
+        tied = self._starts.size < rows.shape[0]
+        sizes = np.add.reduceat(rows, self._starts, axis=0) if tied else rows
         ends = np.cumsum(sizes, axis=0)
         ranks = ends - sizes / 2 - ends[-1] / 2  # (before + (w + 1) / 2) - (N + 1) / 2
         return rows, ranks, np.einsum("mb,mb,mb->b", sizes, ranks, ranks)

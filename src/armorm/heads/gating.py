@@ -231,8 +231,8 @@ def _first_beta(network: GatingNetwork, pairs: _Pairs, settings: GatingSettings)
     if settings.beta_init is not None:
         return settings.beta_init
     with torch.no_grad():
-        margin = (network(pairs.prompt) * pairs.difference).sum(-1).double()
-    share = pairs.weight.double()
+        margin = (network(pairs.prompt) * pairs.difference).sum(-1).cpu().double()
+    share = pairs.weight.cpu().double()
 
     def loss(log_beta: float) -> float:
         return float(functional.softplus(-math.exp(log_beta) * margin) @ share)

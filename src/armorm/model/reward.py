@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,13 +56,13 @@ class Explanation:
         """Return the JSON object that the command line writes."""
         return {
             "id": self.id,
-            "score": _short(self.score),
-            "objectives": {n: _short(v) for n, v in self.objectives.items()},
+            "score": shortest(self.score),
+            "objectives": {n: shortest(v) for n, v in self.objectives.items()},
             "gating": None
             if self.gating is None
-            else {n: _short(v) for n, v in self.gating.items()},
-            "coefficients": {n: _short(v) for n, v in self.coefficients.items()},
-            "contributions": {n: _short(v) for n, v in self.contributions.items()},
+            else {n: shortest(v) for n, v in self.gating.items()},
+            "coefficients": {n: shortest(v) for n, v in self.coefficients.items()},
+            "contributions": {n: shortest(v) for n, v in self.contributions.items()},
             "n_tokens": self.n_tokens,
             "n_truncated": self.n_truncated,
         }
@@ -371,6 +372,17 @@ class RewardModel:
                 )
 
 
-def _short(value: float) -> float:
-    """A float32 as the shortest decimal that is as exact."""
-    return float(f"{value:.7g}")
+def shortest(value: float) -> float:
+    """Return the shortest decimal that is the same number in float32.
+
+    Args:
+        value: A number that float32 holds, or close to one.
+
+    Returns:
+        A float whose decimal form has no digits that float32 does not carry.
+
+    Example:
+        >>> shortest(0.10000000149011612)
+        0.1
+    """
+    return float(str(np.float32(value)))

@@ -11,7 +11,7 @@ from armorm.data import Drops
 from armorm.errors import DataError
 from armorm.features.interface import Backbone, Unused
 from armorm.heads.checks import check_shape
-from armorm.model.reward import Explanation, RewardModel
+from armorm.model.reward import Explanation, RewardModel, shortest
 from armorm.types import Conversation, PreferencePair, RatedResponse
 
 Row = Conversation | PreferencePair
@@ -87,9 +87,10 @@ def _written(row: Row, scores: Iterator[Explanation]) -> dict[str, Any]:
     """The JSON object of a row."""
     if isinstance(row, Conversation):
         return next(scores).as_dict()
-    chosen, rejected = next(scores).as_dict(), next(scores).as_dict()
-    margin = float(f"{chosen['score'] - rejected['score']:.7g}")
-    return {"id": row.id, "chosen": chosen, "rejected": rejected, "margin": margin}
+    chosen, rejected = next(scores), next(scores)
+    margin = shortest(chosen.score - rejected.score)
+    sides = {"chosen": chosen.as_dict(), "rejected": rejected.as_dict()}
+    return {"id": row.id, **sides, "margin": margin}
 
 
 def usable_rows(

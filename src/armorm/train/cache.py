@@ -17,6 +17,9 @@ from torch import Tensor
 from armorm import __version__
 from armorm.storage import fingerprint, whole_file
 
+# All of it in one entry: safetensors writes several in no fixed order.
+_HEADER = "armorm.stage"
+
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
@@ -78,30 +81,30 @@ def _read(path: Path, key: str) -> StageResult | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
             if header.get("key") != key:
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError):
+    except (SafetensorError, OSError, ValueError):
         return None
-    facts = header.get("facts", "{}")
-    if header.get("digest") != _digest(tensors, facts):
+    if header.get("digest") != _digest(tensors, header.get("facts")):
         return None
-    return StageResult(tensors, json.loads(facts), key)
+    return StageResult(tensors, header["facts"], key)
 
 
 def _write(path: Path, result: StageResult, key: str) -> None:
     """Store a result whole."""
     tensors = {name: tensor.contiguous() for name, tensor in result.tensors.items()}
-    facts = json.dumps(dict(result.facts), allow_nan=False)
+    facts = dict(result.facts)
     header = {"key": key, "facts": facts, "digest": _digest(tensors, facts)}
+    text = json.dumps(header, allow_nan=False)
     with whole_file(path) as part:
-        save_file(tensors, part, metadata=header)
+        save_file(tensors, part, metadata={_HEADER: text})
 
 
-def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
+def _digest(tensors: Mapping[str, Tensor], facts: Any) -> str:
     """SHA-256 over names, types, shapes, bytes and facts."""
-    sha = hashlib.sha256(facts.encode())
+    sha = hashlib.sha256(fingerprint(facts).encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -20,7 +20,6 @@ from pydantic import (
 from armorm.features.interface import FeatureOptions
 from armorm.storage import fingerprint
 
-
 TAGS = ("(mapping)", "(text)")
 """Parts of an error's location that say which form of a setting was meant, and are no keys."""
 
