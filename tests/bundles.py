@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import torch
-from fakes import save_tiny_decoder, save_tiny_encoder
 from safetensors.torch import load_file, save_file
 
 from armorm.features.backbone import load_backbone
@@ -15,6 +14,7 @@ from armorm.heads.gating import GatingNetwork
 from armorm.model.bundle import Baselines, Bundle, save_bundle
 from armorm.storage import digest_file, fingerprint, json_bytes
 from armorm.types import Scale
+from fakes import save_tiny_decoder, save_tiny_encoder
 
 OBJECTIVES = ("helpfulness", "honesty", "verbosity", "is_safe")
 NUISANCE = OBJECTIVES.index("verbosity")

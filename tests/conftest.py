@@ -14,8 +14,13 @@ from jaxtyping import install_import_hook
 # Shapes of private functions are checked on every call of the test run, and only there.
 install_import_hook("armorm", "strictness.check")
 
+import hypothesis
 import pytest
 import torch
+
+# Examples are few and the machine may be busy: a slow example is not a failure.
+hypothesis.settings.register_profile("armorm", deadline=None, max_examples=30)
+hypothesis.settings.load_profile("armorm")
 
 torch.set_num_threads(1)
 

@@ -120,11 +120,18 @@ class Scale:
     """Divides the sum; None means high - low."""
 
     def __post_init__(self) -> None:
-        """Check that the map exists and increases."""
+        """Check that the map exists and increases.
+
+        Raises:
+            ValueError: `low` is not below `high`, both finite; a divisor that is not
+                positive and finite; an offset that is not finite.
+        """
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ValueError(f"`low` must be below `high`; got ({self.low:g}, {self.high:g})")
-        if self.divisor is not None and not self.divisor > 0:
-            raise ValueError(f"`divisor` must be positive; got {self.divisor:g}")
+        if self.divisor is not None and not 0 < self.divisor < math.inf:
+            raise ValueError(f"`divisor` must be positive and finite; got {self.divisor:g}")
+        if self.offset is not None and not math.isfinite(self.offset):
+            raise ValueError(f"`offset` must be finite; got {self.offset:g}")
 
     def contains(self, raw: float) -> bool:
         """Say whether a raw rating lies on the scale (NaN and infinity do not)."""

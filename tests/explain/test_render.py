@@ -147,8 +147,8 @@ def test_objectives_that_are_all_zero_have_no_bar(explained):
 
 
 def test_a_scale_of_an_unknown_objective_is_refused_with_the_nearest_name(sides):
-    with pytest.raises(ValueError, match="got 'correctnes'; did you mean 'correctness'"):
-        ExplanationView(sides[0], scales={"correctnes": Scale(0, 4)})
+    with pytest.raises(ValueError, match="got 'correct'; did you mean 'correctness'"):
+        ExplanationView(sides[0], scales={"correct": Scale(0, 4)})
     with pytest.raises(ValueError, match="`scales` must name objectives; got 'x'"):
         ComparisonView(compare(*sides), scales={"x": Scale(0, 4)})
 

@@ -89,6 +89,9 @@ def test_end_of_text_only_at_the_very_end_puts_the_end_on_the_content():
     for response in ("It is Paris.", "</s>", "</s>\nIt"):
         rendered = render_conversation(tokenizer, conversation(ONE, response))
         assert rendered.text[: rendered.prompt_end] == "user: What is the capital of France?"
+    again = (Message("user", "Hi."), Message("assistant", "Hi."), Message("user", "Hi."))
+    rendered = render_conversation(tokenizer, conversation(again, "Hi."))
+    assert rendered.text[: rendered.prompt_end] == "user: Hi.\nassistant: Hi.\nuser: Hi."
 
 
 @pytest.mark.parametrize("date", ["date_string", "strftime_now('%d %b %Y')"])

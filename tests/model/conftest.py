@@ -1,9 +1,9 @@
 import jaxtyping
 import pytest
-from bundles import decoder_backbone, encoder_backbone, make_bundle
-from fakes import HashBackbone
 
 from armorm import RewardModel
+from bundles import decoder_backbone, encoder_backbone, make_bundle
+from fakes import HashBackbone
 
 
 @pytest.fixture(scope="session")

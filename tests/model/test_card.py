@@ -4,10 +4,10 @@ import re
 
 import pytest
 import yaml
-from bundles import FACTS, NUISANCE, make_bundle
-from fakes import HashBackbone
 
 from armorm.model.card import model_card
+from bundles import FACTS, NUISANCE, make_bundle
+from fakes import HashBackbone
 
 LOCAL = HashBackbone().facts()
 HUB = LOCAL | {"name": "Skywork/Skywork-Reward-V2-Qwen3-0.6B", "revision": "0123abcd"}

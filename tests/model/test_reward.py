@@ -1,11 +1,10 @@
-"""The score of a conversation is its own, comes apart into contributions, and is steered by name."""
+"""A score is its conversation's own, comes apart into contributions, is steered by name."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
 import torch
-from bundles import NUISANCE, OBJECTIVES, encoder_backbone, make_bundle
-from fakes import HashBackbone, conversations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -13,6 +12,8 @@ from torch.testing import assert_close
 from armorm import Conversation, DataError, FeatureError, Message, RewardModel
 from armorm.heads.gating import GatingNetwork
 from armorm.model.reward import shortest
+from bundles import NUISANCE, OBJECTIVES, encoder_backbone, make_bundle
+from fakes import HashBackbone, conversations
 
 ROWS = conversations(9, n_responses=3)
 
@@ -133,9 +134,7 @@ def test_contributions_add_up_to_the_score(seed, n, kind):
 
 
 def test_explain_is_the_row_of_score_by_name(model):
-    assert model.explain(ROWS[2]).score == pytest.approx(
-        model.score(ROWS)[2].score, abs=1e-5
-    )
+    assert model.explain(ROWS[2]).score == pytest.approx(model.score(ROWS)[2].score, abs=1e-5)
     assert model.explain(ROWS[2]).id == "row-2"
     assert tuple(model.explain(ROWS[2]).contributions) == OBJECTIVES
 
@@ -246,7 +245,10 @@ def test_truncation_is_counted_in_tokens(tmp_path):
     ("call", "text"),
     [
         ({"response": torch.zeros(2, 9)}, r"`response` must have shape \(n, d\); got \(2, 9\)"),
-        ({"prompt": torch.zeros(3, 8)}, r"`prompt` must have shape \(n, dp\); got \(3, 8\): axis 0"),
+        (
+            {"prompt": torch.zeros(3, 8)},
+            r"`prompt` must have shape \(n, dp\); got \(3, 8\): axis 0",
+        ),
         ({"prompt": torch.zeros(2, 7)}, r"axis 1 \(dp\) must be 8"),
         ({"ids": ("a",)}, "`ids` must have 2 entries; got 1"),
     ],
@@ -327,5 +329,5 @@ def test_a_larger_factor_never_lowers_the_gating_of_its_objective(hashed):
     j = OBJECTIVES.index("honesty")
     gates = [hashed.scaled({"honesty": f}).score(ROWS).gating[:, j] for f in (0.0, 0.5, 1.0, 4.0)]
     assert torch.equal(gates[0], torch.zeros(9))
-    for lower, higher in zip(gates, gates[1:], strict=False):
+    for lower, higher in itertools.pairwise(gates):
         assert (higher > lower).all()

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from bundles import NUISANCE, OBJECTIVES, make_bundle
-from fakes import HashBackbone
 from torch.testing import assert_close
 
 from armorm.model.bundle import Baselines
 from armorm.model.rivals import BLACK_BOX, FIXED_WEIGHTS, UNIFORM, WITHOUT_DEBIAS, rival_scores
+from bundles import NUISANCE, OBJECTIVES, make_bundle
+from fakes import HashBackbone
 
 BUNDLE = make_bundle(HashBackbone().facts())
 PLAIN = BUNDLE.baselines.gating_without_debias
@@ -83,7 +83,9 @@ def test_scores_carry_no_gradient():
 
 
 def test_objective_scores_of_one_response_without_axis_n_are_refused():
-    with pytest.raises(ValueError, match=r"`objective_scores` must have shape \(n, k\); got \(4,\)"):
+    with pytest.raises(
+        ValueError, match=r"`objective_scores` must have shape \(n, k\); got \(4,\)"
+    ):
         rival_scores(
             torch.zeros(4),
             *features(1),

@@ -4,12 +4,12 @@ import json
 
 import pytest
 import torch
-from bundles import decoder_backbone, encoder_backbone, make_bundle
-from fakes import conversations
 
 from armorm import Conversation, DataError, FeatureError, Message, PreferencePair, RewardModel
 from armorm.data import Drops
 from armorm.model.rows import count_truncated, score_rows, usable_rows
+from bundles import decoder_backbone, encoder_backbone, make_bundle
+from fakes import conversations
 
 PROMPT = (Message("user", "What is the capital of France?"),)
 PAIR = PreferencePair("p1", PROMPT, "Paris.", "It is London.")
@@ -56,7 +56,7 @@ def test_no_rows_give_no_objects(hashed):
 
 
 def test_a_row_that_is_too_long_stops_by_default(strict):
-    with pytest.raises(FeatureError, match="conversation 'long' .*longer than 120 tokens"):
+    with pytest.raises(FeatureError, match=r"conversation 'long' .*longer than 120 tokens"):
         score_rows(strict, [*conversations(2), LONG])
 
 

@@ -148,3 +148,11 @@ def armorm(monkeypatch, capsys):
         return left.value.code, said.out, said.err.splitlines()
 
     return call
+
+
+@pytest.fixture(scope="session")
+def quickstart(tmp_path_factory):
+    """The shipped recipe, run once; takes minutes, so only slow tests ask for it."""
+    from armorm.data.quickstart import RECIPE
+
+    return train(load_recipe(Path(RECIPE)), tmp_path_factory.mktemp("quickstart") / "run")

@@ -178,9 +178,7 @@ def test_without_nuisances_debias_is_the_identity():
 def test_objective_that_cannot_be_debiased_is_named():
     weight = normal(K, D, seed=3)
     weight[1] = 2 * weight[2]
-    with pytest.raises(
-        DataError, match=r"debias: .*column 1 \('kind'\) is a linear map of nui"
-    ) as e:
+    with pytest.raises(DataError, match=r"debias: .*column 1 \('kind'\) is a linear map") as e:
         debias_stage(head_of(weight), normal(50, D), nuisances=[2], objectives=NAMES)
     assert "'good'" not in str(e.value)
     assert "nuisance 2 ('verbosity')" in str(e.value)
@@ -312,9 +310,7 @@ def test_rounds_limit_the_gates_and_ticks_count_them():
 def test_pairs_of_one_fold_cannot_train_a_gate():
     pairs = random_gate_pairs()
     one = pairs.rows(pairs.folds == 1)
-    with pytest.raises(
-        DataError, match="at least two prompts in different folds.* 10 pairs in 1 f"
-    ):
+    with pytest.raises(DataError, match=r"at least two prompts .*; there are 10 pairs in 1"):
         gating_stage(one, used=range(N_FOLDS), rounds=4, settings=SMALL)
     with pytest.raises(DataError, match="there are 0 pairs in 0 folds"):
         gating_stage(one, used=(0, 2, 3), rounds=3, settings=SMALL)
@@ -328,13 +324,12 @@ def test_black_box_head_is_the_logistic_regression_of_sklearn_on_used_pairs():
     difference = (pairs.chosen - pairs.rejected)[rows].double().numpy()
     l2, p = found.facts["l2"], len(difference)
     assert l2 in L2_GRID
-    # Mean loss + l2 / 2 |w|^2; both signs of each difference, for sklearn needs two classes.
+    # Summed loss + l2 / 2 |w|^2; both signs of each difference, for sklearn needs two classes.
     both = [*difference, *(-difference)]
-    slow = LogisticRegression(C=1 / (2 * p * l2), fit_intercept=False, tol=1e-10, max_iter=9999)
+    slow = LogisticRegression(C=1 / (2 * l2), fit_intercept=False, tol=1e-10, max_iter=9999)
     slow.fit(both, [1] * p + [0] * p)
-    assert_close(
-        found.tensors["bradley_terry"].double(), torch.tensor(slow.coef_[0]), rtol=1e-3, atol=1e-4
-    )
+    expected = torch.tensor(slow.coef_[0])
+    assert_close(found.tensors["bradley_terry"].double(), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_fixed_weights_are_no_worse_than_any_single_objective_on_the_used_pairs():

@@ -25,11 +25,12 @@ COMMANDS = ("demo", "train", "score", "explain", "evaluate", "data")
 """Modules that add their command to `app`, in the order of --help."""
 
 
-def _version(value: bool) -> None:
+def _version(value: bool) -> bool:
     """Print the version and leave."""
     if value:
         terminal.stdout().print(f"armorm {__version__}")
         raise typer.Exit
+    return value
 
 
 @app.callback()

@@ -6,8 +6,8 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Generator
+from typing import Any
 
-import click
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -24,6 +24,10 @@ from armorm.errors import ArmormError, RecipeError
 
 Watch = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
+
+# What typer raises for a command line that it rejects: click's own class, or typer's copy of
+# it in later versions, which is no subclass of click's.
+_Rejected: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
 class OptionError(ArmormError):
@@ -43,7 +47,7 @@ def stderr() -> Console:
 
 @contextlib.contextmanager
 def progress_bars() -> Generator[Watch]:
-    """Show one progress bar a stage on stderr.
+    """Show one progress bar a stage on stderr; none where nothing is done or it fails.
 
     Yields:
         A function to call with (stage, done, total).
@@ -57,14 +61,22 @@ def progress_bars() -> Generator[Watch]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=stderr()) as progress:
+    progress = Progress(*columns, console=stderr())
 
-        def watch(stage: str, done: int, total: int) -> None:
-            if stage not in bars:
-                bars[stage] = progress.add_task(stage, total=total)
-            progress.update(bars[stage], completed=done, total=total)
+    def watch(stage: str, done: int, total: int) -> None:
+        if stage not in bars:
+            bars[stage] = progress.add_task(stage, total=total)
+            progress.start()
+        progress.update(bars[stage], completed=done, total=total)
 
+    try:
         yield watch
+    except BaseException:
+        progress.live.transient = True  # the error is the one line that stays
+        progress.live.stop()
+        raise
+    if bars:
+        progress.stop()
 
 
 def run(application: typer.Typer) -> None:
@@ -75,14 +87,14 @@ def run(application: typer.Typer) -> None:
     """
     try:
         sys.exit(application(standalone_mode=False) or 0)
-    except click.ClickException as error:
+    except _Rejected as error:
         error.show()
         sys.exit(error.exit_code)
     except RecipeError as error:
         _stop(list(error.mistakes))
     except ArmormError as error:
         _stop([str(error)])
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _stop(["interrupted: run the same command again, it continues where it stopped"], code=130)
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

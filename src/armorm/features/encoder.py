@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from armorm.errors import FeatureError
+from armorm.features.early_exit import layers_of, run_until
 from armorm.features.interface import Backbone, FeatureOptions, Unused
 from armorm.features.pooling import (
     combine_blocks,
@@ -116,6 +117,8 @@ class EncoderBackbone(Backbone):
         # The end of a prompt says what is asked, so prompts are cut from the left.
         self.tokenizer.truncation_side = "left"
         self._pad_id = tokenizer.pad_token_id or 0
+        self._n_layers = int(model.config.num_hidden_layers)
+        self._layers = layers_of(model, self._n_layers)
         self._with_pairs = bool(_PAIR_BLOCKS & set(options.blocks))
         self._n_types = int(getattr(model.config, "type_vocab_size", 0) or 0)
         self._n_special = tokenizer.num_special_tokens_to_add(pair=False)
@@ -178,7 +181,7 @@ class EncoderBackbone(Backbone):
             return torch.zeros(0, self.response_width), torch.zeros(0, self.prompt_width)
         budget = token_budget or self.options.token_budget
         pooled: dict[str, list[Tensor]] = {}
-        pooled["prompt"], _, prompt = self._pool([row.prompt for row in rows], budget)
+        pooled["prompt"], _, prompt = self._pool([row.prompt for row in rows], budget, last=True)
         pooled["response"], _, _ = self._pool([row.response for row in rows], budget)
         if self._with_pairs:
             pairs = [row.pair for row in rows if row.pair is not None]
@@ -243,48 +246,59 @@ class EncoderBackbone(Backbone):
         return rows
 
     def _pool(
-        self, texts: Sequence[EncodedText], budget: int
+        self, texts: Sequence[EncodedText], budget: int, *, last: bool = False
     ) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """Encode each distinct text once and pool it.
 
         Gives, by layer, the pooled states (n, d) and the mean states of the response
-        within a pair (no entry for single texts), and the pooled states of the last layer.
+        within a pair (no entry for single texts), and the pooled states of the last layer
+        (zeros unless `last` asks for them).
         """
         distinct = list(dict.fromkeys(texts))
         shape = (len(distinct), self.prompt_width)
         whole = [torch.zeros(shape) for _ in self.options.layers]
         within = [torch.zeros(shape) for _ in self.options.layers] if distinct[0].response else []
-        last = torch.zeros(shape)
+        top = torch.zeros(shape)
         for batch in token_batches([len(text.token_ids) for text in distinct], budget=budget):
-            states, mask = self._forward([distinct[i] for i in batch])
+            states, mask = self._forward([distinct[i] for i in batch], last=last)
             for number, layer in enumerate(self.options.layers):
                 whole[number][batch] = self._pool_one(states[layer], mask)
                 if within:
                     marks = pad_marks([distinct[i].response for i in batch], mask.shape[1])
                     marks = marks.to(mask.device)
                     within[number][batch] = mean_states(states[layer], marks).cpu()
-            last[batch] = self._pool_one(states[-1], mask)
+            if last:
+                top[batch] = self._pool_one(states[-1], mask)
         place = {text: i for i, text in enumerate(distinct)}
         index = torch.tensor([place[text] for text in texts])
-        return [s[index] for s in whole], [s[index] for s in within], last[index]
+        return [s[index] for s in whole], [s[index] for s in within], top[index]
 
     def _pool_one(self, states: Tensor, mask: Tensor) -> Tensor:
         """Pool the states of one layer as the options say."""
         cls = self.options.pooling == "cls"
         return (states[:, 0].float() if cls else mean_states(states, mask)).cpu()
 
-    def _forward(self, texts: Sequence[EncodedText]) -> tuple[list[Tensor], Tensor]:
-        """Run one batch; the hidden states of all layers (n, t, d), and the mask (n, t)."""
+    def _forward(
+        self, texts: Sequence[EncodedText], *, last: bool
+    ) -> tuple[dict[int, Tensor], Tensor]:
+        """Run one batch: the wanted hidden states (n, t, d) by layer, and the mask (n, t)."""
         padded = pad_rows([text.token_ids for text in texts], pad_id=self._pad_id)
         inputs = {"input_ids": padded.token_ids, "attention_mask": padded.mask}
         if self._n_types > 1:
             inputs["token_type_ids"] = pad_marks([text.types for text in texts], len(padded.mask.T))
         inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+        mask, n = inputs["attention_mask"], self._n_layers
+        wanted = {layer: layer % (n + 1) for layer in self.options.layers}
+        deepest = max(wanted.values())
         with torch.no_grad():
+            if not last and deepest < n and self._layers is not None:
+                states = run_until(self._layers, deepest, lambda: self.model(**inputs))
+                if states is not None:
+                    return {layer: states[place] for layer, place in wanted.items()}, mask
             result = self.model(**inputs, output_hidden_states=True)
         # Some models list the last layer before its norm; the model's result is after it.
         states = [*result.hidden_states[:-1], result.last_hidden_state]
-        return states, inputs["attention_mask"]
+        return {layer: states[place] for layer, place in (wanted | {-1: n}).items()}, mask
 
 
 def pad_marks(rows: Sequence[Sequence[int]], n_tokens: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 Axes: n rows, t tokens, d width; positions count from 0 in the padded row.
 """
+# ruff: noqa: F722  (jaxtyping writes axes as strings)
 
 from __future__ import annotations
 

@@ -176,30 +176,31 @@ def assign_folds(rows: Rows, *, n_folds: int, rounds: int, salt: str) -> Folds:
         )
     numbers = folds_of(prompts, n_folds, salt)
     folds = Folds(dict(zip(prompts, numbers, strict=True)), n_folds, rounds)
-    check_folds(folds, rows.rated, rows.pairs, rows.objectives)
+    check_folds(folds, rows.rated or None, rows.pairs or None, rows.objectives)
     return folds
 
 
 def check_folds(
     folds: Folds,
-    rated: Sequence[RatedResponse],
-    pairs: Sequence[PreferencePair],
+    rated: Sequence[RatedResponse] | None,
+    pairs: Sequence[PreferencePair] | None,
     objectives: Sequence[str],
 ) -> None:
     """Refuse rows on which some fit would have nothing to learn from or to be judged by.
 
     Args:
         folds: The fold of each prompt.
-        rated: The rated rows; none where the ridge head is given.
-        pairs: The preference pairs; none where all are derived from ratings.
+        rated: The rated rows; None where the ridge head is given.
+        pairs: The preference pairs; None where all are derived from ratings.
         objectives: Names of axis k.
 
     Raises:
         DataError: an objective, or the pairs, are on prompts of too few folds.
     """
-    for name in objectives if rated else ():
-        folds.check(f"ratings of {name!r}", (r.prompt for r in rated if name in r.ratings))
-    if pairs:
+    if rated is not None:
+        for name in objectives:
+            folds.check(f"ratings of {name!r}", (r.prompt for r in rated if name in r.ratings))
+    if pairs is not None:
         folds.check("preference pairs", (row.prompt for row in pairs))
 
 
@@ -264,7 +265,12 @@ def line_up(
             rejected=pairs.response[rejected],
             folds=torch.tensor([folds.of[row.prompt] for row in pair_rows]),
         )
-    check_folds(folds, rated_rows, pair_rows, rows.objectives)
+    check_folds(
+        folds,
+        None if rated is None else rated_rows,
+        None if pairs is None else pair_rows,
+        rows.objectives,
+    )
     return TrainingData(list(rated_rows), list(pair_rows), rated_set, pair_set)
 
 
