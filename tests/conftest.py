@@ -20,7 +20,8 @@ import torch
 
 # Examples are few and the machine may be busy: a slow example is not a failure.
 hypothesis.settings.register_profile("armorm", deadline=None, max_examples=30)
-hypothesis.settings.load_profile("armorm")
+if "ARMORM_MUTANT" not in os.environ:
+    hypothesis.settings.load_profile("armorm")
 
 torch.set_num_threads(1)
 

@@ -523,6 +523,97 @@ MUTANTS = (
         "index = np.arange(n_rows)",
         "evaluate/test_bootstrap.py",
     ),
+    Mutant(
+        "Spearman by order of appearance in ties",
+        "evaluate/metrics.py",
+        "a, b = rankdata(scores), rankdata(ratings)",
+        "a, b = scores.argsort().argsort() + 1.0, rankdata(ratings)",
+        "evaluate/test_metrics.py",
+    ),
+    Mutant(
+        "percentile levels that are not widened",
+        "evaluate/bootstrap.py",
+        "math.sqrt(n_groups / (n_groups - 1))",
+        "0.8",
+        "evaluate/test_bootstrap.py",
+    ),
+    Mutant(
+        "paired difference the wrong way round",
+        "evaluate/bootstrap.py",
+        "difference = a - b",
+        "difference = b - a",
+        "evaluate/test_bootstrap.py",
+    ),
+    Mutant(
+        "mid-ranks of resampled ties",
+        "evaluate/rank_counts.py",
+        "ends - sizes / 2 - ends",
+        "ends - sizes - ends",
+        "evaluate/test_bootstrap.py",
+    ),
+    Mutant(
+        "resampled R2 against zero",
+        "evaluate/rank_counts.py",
+        "total = square - first**2 / n",
+        "total = square",
+        "evaluate/test_bootstrap.py",
+    ),
+    Mutant(
+        "Wilson that ignores clusters",
+        "evaluate/interval.py",
+        "effective = min(spread / variance, n_rows)",
+        "effective = n_rows",
+        "evaluate/test_bootstrap.py",
+    ),
+    Mutant(
+        "mean Spearman resampled objective by objective",
+        "evaluate/objectives.py",
+        "own = Grouping(kept.index[keep], kept.n_groups)",
+        "own = kept.take(keep)",
+        "evaluate/test_objectives.py",
+    ),
+    Mutant(
+        "difference to the gated model with the wrong sign",
+        "evaluate/baselines.py",
+        "interval(wins[name], wins[reference])",
+        "interval(wins[reference], wins[name])",
+        "evaluate/test_baselines.py",
+    ),
+    Mutant(
+        "difference of contributions with the wrong sign",
+        "explain/compare.py",
+        "contribution=float(chosen.contributions[name]) - float(rejected.contributions[name])",
+        "contribution=float(rejected.contributions[name]) - float(chosen.contributions[name])",
+        "explain/test_compare.py",
+    ),
+    Mutant(
+        "preference probability without beta",
+        "explain/compare.py",
+        "_sigmoid(beta * margin)",
+        "_sigmoid(margin)",
+        "explain/test_compare.py",
+    ),
+    Mutant(
+        "absolute difference forgotten",
+        "features/pooling.py",
+        "(u - v).abs()",
+        "(u - v)",
+        "features/test_pooling.py",
+    ),
+    Mutant(
+        "response feature one token early",
+        "features/decoder.py",
+        "row.n_tokens - 1",
+        "row.n_tokens - 2",
+        "features/test_decoder.py",
+    ),
+    Mutant(
+        "context pooled over the prompt",
+        "features/encoder.py",
+        "s == 1",
+        "s == 0",
+        "features/test_encoder.py",
+    ),
 )
 
 
@@ -571,6 +662,7 @@ def run(tests: str, mutant: Mutant | None = None) -> subprocess.CompletedProcess
             "PYTHONDONTWRITEBYTECODE": "1",
             "HYPOTHESIS_STORAGE_DIRECTORY": str(Path(folder) / "hypothesis"),
             "OMP_NUM_THREADS": "1",
+            "ARMORM_MUTANT": "1",  # conftest leaves our hypothesis profile alone
         }
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
         command += ["-p", "no:xdist", "-p", _WITNESS, f"tests/{tests}"]

@@ -29,6 +29,9 @@ Watch = Callable[[str, int, int], None]
 # it in later versions, which is no subclass of click's.
 _Rejected: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
 
 class OptionError(ArmormError):
     """A value on the command line cannot be used."""
@@ -86,7 +89,10 @@ def run(application: typer.Typer) -> None:
         application: The commands.
     """
     try:
-        sys.exit(application(standalone_mode=False) or 0)
+        code = application(standalone_mode=False) or 0
+        if code == _INTERRUPTED:  # typer has caught the interrupt and says nothing itself
+            raise KeyboardInterrupt
+        sys.exit(code)
     except _Rejected as error:
         error.show()
         sys.exit(error.exit_code)
@@ -95,7 +101,9 @@ def run(application: typer.Typer) -> None:
     except ArmormError as error:
         _stop([str(error)])
     except (KeyboardInterrupt, typer.Abort):
-        _stop(["interrupted: run the same command again, it continues where it stopped"], code=130)
+        _stop(
+            ["interrupted: run the same command again, it continues where it stopped"], _INTERRUPTED
+        )
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from armorm.evaluate.bars import signed_bar
@@ -17,6 +17,7 @@ from armorm.evaluate.wording import headline, number, share, spread, verdict
 
 _WIDE = 100
 _BAR = 24
+_SHORTEST_BAR = 8
 
 
 class Summary:
@@ -63,28 +64,44 @@ def _objectives(report: Report, *, width: int, ascii_only: bool) -> Table:
     figures = report.objectives
     level = _level(one.spearman for one in figures)
     table = _table("objective", "rows", "Spearman", level, "R2", level)
-    if width >= _WIDE:
-        table.add_column("", no_wrap=True)
-    values = [one.spearman.value for one in figures if math.isfinite(one.spearman.value)]
-    low, high = min([0.0, *values]), max([0.0, *values])
     for one in figures:
-        cells: list[str | Text] = [
+        table.add_row(
             one.name,
             f"{one.n:,}",
             number(one.spearman.value),
             spread(one.spearman),
             number(one.r2.value),
             spread(one.r2),
-        ]
-        if width >= _WIDE and high > low:
-            value = one.spearman.value if math.isfinite(one.spearman.value) else 0.0
-            cells.append(signed_bar(value, low=low, high=high, width=_BAR, ascii_only=ascii_only))
-        table.add_row(*cells)
+        )
     mean = report.mean_spearman
     if mean is not None:
         table.add_section()
         table.add_row("mean", f"{mean.n_rows:,}", number(mean.value), spread(mean), style="bold")
+    # The bar takes what names and numbers leave.
+    room = width - sum(_natural(column) + 3 for column in table.columns)
+    if width >= _WIDE and room >= _SHORTEST_BAR:
+        _add_bars(table, [one.spearman.value for one in figures], min(room, _BAR), ascii_only)
     return _whole_numbers(table, width)
+
+
+def _add_bars(table: Table, values: Sequence[float], width: int, ascii_only: bool) -> None:
+    """Add a column with one bar a value; an undefined value has none."""
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = min([0.0, *finite]), max([0.0, *finite])
+    if high <= low:
+        return
+    bars = [
+        signed_bar(
+            value if math.isfinite(value) else 0.0,
+            low=low,
+            high=high,
+            width=width,
+            ascii_only=ascii_only,
+        )
+        for value in values
+    ]
+    bars += [Text()] * (table.row_count - len(bars))  # the line of the mean
+    table.columns.append(Column(no_wrap=True, _index=len(table.columns), _cells=[*bars]))
 
 
 def _preferences(preferences: Iterable[PreferenceFigures], *, width: int) -> Table:
@@ -120,10 +137,15 @@ def _whole_numbers(table: Table, width: int) -> Table:
     """Let names give way in a narrow terminal: half a number would be another number."""
     rest = 0
     for column in table.columns[1:]:
-        column.min_width = max(len(str(cell)) for cell in (column.header, *column.cells))
+        column.min_width = _natural(column)
         rest += column.min_width + 3  # the box and the padding between two columns
     table.columns[0].max_width = max(width - rest, 8)
     return table
+
+
+def _natural(column: Column) -> int:
+    """Width of the widest cell."""
+    return max(len(str(cell)) for cell in (column.header, *column.cells))
 
 
 def _level(intervals: Iterable[Interval]) -> str:

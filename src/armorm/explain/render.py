@@ -201,7 +201,7 @@ class ComparisonView:
             yield Text(decided)
         if one.probability is not None:
             yield Text(
-                f"Probability that the chosen response is better: {100 * one.probability:.0f} %"
+                f"Probability that the chosen response is better: {_per_cent(one.probability)}"
             )
         if self._scales:
             yield Text(f"In brackets the raw rating: {self._legend()}.", style="dim")
@@ -256,3 +256,10 @@ def _scales_of(
     """Scales of the objectives at hand; a bundle may know more than a steered model shows."""
     known = scales_for(scales or {}, source)
     return {name: scale for name, scale in known.items() if name in objectives}
+
+
+def _per_cent(probability: float) -> str:
+    """A probability for a reader; never as certain as 0 or 100 %, which no model is."""
+    if probability > 0.99:
+        return "over 99 %"
+    return "under 1 %" if probability < 0.01 else f"{100 * probability:.0f} %"
