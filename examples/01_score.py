@@ -15,7 +15,10 @@ scores = model.score(
         # A conversation may also be messages that end in the response.
         [
             {"role": "user", "content": "Is it safe to eat raw cookie dough?"},
-            {"role": "assistant", "content": "Better not: raw flour and raw eggs can make you ill."},
+            {
+                "role": "assistant",
+                "content": "Better not: raw flour and raw eggs can make you ill.",
+            },
         ],
     ]
 )

@@ -238,7 +238,7 @@ def test_interrupt_says_one_line_and_the_run_goes_on(
     assert len([line for line in err if line.removeprefix("error: ") == text]) == 1
     assert "Traceback" not in "".join(err)
     run = project.train()
-    assert sorted(run.reused) == [f"{s}/held-out-0" for s in sorted(STAGES)]
+    assert sorted(run.reused) == sorted(f"{stage}/held-out-0" for stage in STAGES)
     assert content(folder / "bundle") == content(trained.folder / "run/bundle")
 
 
