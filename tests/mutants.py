@@ -614,6 +614,62 @@ MUTANTS = (
         "s == 0",
         "features/test_encoder.py",
     ),
+    Mutant(
+        "heads that see the held-out fold",
+        "train/folds.py",
+        "[f for f in range(self.settings.n_folds) if f != held_out]",
+        "[f for f in range(self.settings.n_folds)]",
+        "train/test_folds.py",
+    ),
+    Mutant(
+        "derived pairs scored by their own head",
+        "train/stages.py",
+        'cross = head["cross_scores"]',
+        'cross = predict(head["weight"], head["bias"], rated.features)',
+        "train/test_stages.py",
+    ),
+    Mutant(
+        "cross-fit that sees its own fold",
+        "train/stages.py",
+        "for f in used if f != fold]",
+        "for f in used]",
+        "train/test_stages.py",
+    ),
+    Mutant(
+        "largest best step in place of the median",
+        "train/stages.py",
+        "stats.median(fit.best_step for fit in fits)",
+        "max(fit.best_step for fit in fits)",
+        "train/test_stages.py",
+    ),
+    Mutant(
+        "baselines that see the held-out fold",
+        "train/stages.py",
+        "rows = torch.isin(pairs.folds, allowed)",
+        "rows = pairs.folds >= 0",
+        "train/test_folds.py",
+    ),
+    Mutant(
+        "debias that looks at the held-out fold",
+        "train/folds.py",
+        "rows = torch.isin(self.pairs.folds, used)",
+        "rows = self.pairs.folds >= 0",
+        "train/test_folds.py",
+    ),
+    Mutant(
+        "a facts file that may be changed",
+        "model/bundle.py",
+        'json_bytes(facts | {"digest": claimed}) == content',
+        "True",
+        "model/test_bundle.py",
+    ),
+    Mutant(
+        "uniform mean with the nuisance",
+        "model/rivals.py",
+        "uniform[list(nuisances)] = 0",
+        "pass",
+        "model/test_rivals.py",
+    ),
 )
 
 

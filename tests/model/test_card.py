@@ -53,12 +53,12 @@ def test_the_objectives_have_the_figures_of_the_facts():
         ["is_safe", "0 to 1 (safety)", "-", "-", "-"],
     ]
     assert "Figures: 5-fold cross-validation grouped by prompt." in text
-    assert "removes `verbosity`" in text
+    assert "The debias step takes `verbosity` out" in text
 
 
 def test_the_accuracy_stands_beside_that_of_the_baselines():
     _, text = parts(model_card(make_bundle(HUB)))
-    assert table(text, "Preference accuracy") == [["gated", "0.73"], ["uniform mean", "0.69"]]
+    assert table(text, "Preference accuracy") == [["gated", "0.732"], ["uniform mean", "0.688"]]
 
 
 def test_training_says_rows_seed_and_versions():
@@ -74,7 +74,7 @@ def test_training_says_rows_seed_and_versions():
 def test_every_number_of_the_text_is_one_of_the_facts():
     _, text = parts(model_card(make_bundle(HUB | {"digest": "f" * 64})))
     known = {
-        *("0.61", "0.33", "0.25", "0.93", "0.87", "0.73", "0.69"),  # figures
+        *("0.61", "0.33", "0.25", "0.93", "0.87", "0.732", "0.688"),  # figures
         *("1,000", "1,234", "56", "400", "234", "3", "7", "2", "0", "1", "4", "5", "512"),
         *("2406.12845", "0.1.0", "2.13.0", "0.6"),  # paper, versions, name of the backbone
     }

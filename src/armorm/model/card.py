@@ -69,7 +69,11 @@ def _objectives(bundle: Bundle) -> list[str]:
         lines += [f"Figures: {protocol}.", ""]
     if bundle.nuisances:
         names = ", ".join(f"`{bundle.objectives[i]}`" for i in bundle.nuisances)
-        lines += [f"The debias step removes {names}: it has no weight in the score.", ""]
+        lines += [
+            f"The debias step takes {names} out: the gating gives it no weight, and what the other "
+            "objectives share with it is subtracted.",
+            "",
+        ]
     return lines
 
 
@@ -79,7 +83,7 @@ def _accuracy(facts: Mapping[str, Any]) -> list[str]:
     if not accuracy:
         return []
     lines = ["## Preference accuracy", "", "| scorer | accuracy |", "|---|---|"]
-    lines += [f"| {name} | {_figure(value)} |" for name, value in accuracy.items()]
+    lines += [f"| {name} | {_figure(value, 3)} |" for name, value in accuracy.items()]
     return [*lines, ""]
 
 
@@ -124,6 +128,6 @@ def _limits(bundle: Bundle) -> list[str]:
     ]
 
 
-def _figure(value: float | None) -> str:
-    """A figure with two decimals, or a dash where it is undefined."""
-    return "-" if value is None else f"{value:.2f}"
+def _figure(value: float | None, digits: int = 2) -> str:
+    """A figure with some decimals, or a dash where it is undefined."""
+    return "-" if value is None else f"{value:.{digits}f}"

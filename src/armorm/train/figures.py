@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -237,7 +238,9 @@ def training_facts(report: Report, seed: int) -> dict[str, Any]:
         "protocol": report.protocol,
         "software": report.versions,
         "threads": report.hardware["threads"],
-        "data": report.data.model_dump(mode="json"),
+        "data": report.data.model_copy(
+            update={"dropped": _by_file_name(report.data.dropped)}
+        ).model_dump(mode="json"),
         "objectives": {
             row.name: {
                 "n": row.n,
@@ -252,6 +255,16 @@ def training_facts(report: Report, seed: int) -> dict[str, Any]:
         "accuracy": {row.scorer: _number(row.accuracy.value) for row in report.preferences},
         "gating": None if report.gating is None else report.gating.model_dump(mode="json"),
     }
+
+
+def _by_file_name(dropped: Mapping[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """Counts by file name: a bundle must not depend on where the files were."""
+    merged: dict[str, dict[str, int]] = {}
+    for path, reasons in dropped.items():
+        counts = merged.setdefault(PurePath(path).name, {})
+        for reason, n in reasons.items():
+            counts[reason] = counts.get(reason, 0) + n
+    return merged
 
 
 def _number(value: float) -> float | None:

@@ -154,9 +154,14 @@ class _Training:
         order = range(fitter.settings.rounds)
         fits: list[Fit] = []
         with self._timed("heads"):
-            for number, held_out in enumerate([*order, None]):
+            n_gates = 2 * (len(order) + 1)  # with and without debias, by far the longest stages
+            for held_out in [*order, None]:
+                trained = 2 * len(fits)
+                fitter.watch = lambda stage, done, total, trained=trained: self.watch(
+                    "heads", trained + ("without" in stage) + (done == total), n_gates
+                )
                 fits.append(fitter.fit(held_out))
-                self.watch("heads", number + 1, len(order) + 1)
+                self.watch("heads", 2 * len(fits), n_gates)
         fitted = Fitted(
             recipe=self.recipe,
             backbone=self.facts,
@@ -307,7 +312,6 @@ class _Training:
             inputs=stage_inputs(self.rows, data, features, derived),
             given_ridge=self.given.result if self.given else None,
             objectives=self.objectives,
-            watch=self.watch,
         )
 
     def _nuisances(self) -> tuple[str, ...]:

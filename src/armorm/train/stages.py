@@ -222,11 +222,8 @@ def debias_stage(
 
 def _with_names(text: str, objectives: Sequence[str]) -> str:
     """Add the name to each column or nuisance that a message gives by its position."""
-    return re.sub(
-        r"\b(column|nuisance) (\d+)",
-        lambda found: f"{found[0]} ({objectives[int(found[2])]!r})",
-        text,
-    )
+    place = re.compile(r"\b(?:column|nuisance) (\d+)")
+    return place.sub(lambda found: f"{found[0]} ({objectives[int(found[1])]!r})", text)
 
 
 def gate_pairs(
