@@ -64,6 +64,13 @@ def test_every_file_of_the_readme_tree_exists():
         assert path.exists(), path
 
 
+def test_every_module_is_in_the_readme_tree():
+    tree = (ROOT / "README.md").read_text().split("## The files")[1]
+    for path in (ROOT / "src/armorm").rglob("*.py"):
+        if path.name != "__init__.py":
+            assert f" {path.name} " in tree, path
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_example_runs(folder, example):
