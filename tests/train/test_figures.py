@@ -43,8 +43,13 @@ def test_no_pairs_give_no_figures():
     assert preference_results(HeldOut(None, {}, None), data, n_resamples=100, seed=0) == {}
 
 
+def moved(report, *, steps):
+    """The report of a gate that took so many steps."""
+    return report.model_copy(update={"gating": report.gating.model_copy(update={"steps": steps})})
+
+
 def test_notes_say_what_was_dropped_and_which_alpha_is_at_the_edge(trained):
-    report = trained.run.report
+    report = moved(trained.run.report, steps=5)
     rows = [row.model_copy(update={"at_edge": row.name == "kind"}) for row in report.objectives]
     drops = Drops()
     drops.add("a.jsonl", "empty response", 2)
@@ -54,6 +59,13 @@ def test_notes_say_what_was_dropped_and_which_alpha_is_at_the_edge(trained):
         "alpha is at the edge of the grid for kind; widen `ridge.alphas`",
     )
     assert notes_of(Report(name="n", protocol="p"), Drops(), 90) == ()
+
+
+def test_gate_that_took_no_step_is_said_to_weigh_every_prompt_alike(trained):
+    report = trained.run.report.model_copy(update={"objectives": ()})
+    assert notes_of(moved(report, steps=5), Drops(), 90) == ()
+    (note,) = notes_of(moved(report, steps=0), Drops(), 90)
+    assert note.startswith("the gating that ships took no step")
 
 
 def test_bundle_holds_the_facts_of_its_run_but_no_time_and_no_place(trained):

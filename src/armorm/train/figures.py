@@ -302,6 +302,11 @@ def notes_of(report: Report, drops: Drops, n_rows: int) -> tuple[str, ...]:
         notes.append(
             "alpha is at the edge of the grid for " + ", ".join(edge) + "; widen `ridge.alphas`"
         )
+    if report.gating is not None and report.gating.steps == 0:
+        notes.append(
+            "the gating that ships took no step: held-out pairs got no better than with the "
+            "weights it starts from, so it weighs the objectives alike for every prompt"
+        )
     return tuple(notes)
 
 
