@@ -1,5 +1,6 @@
 # make demo   install and run the quick start: train, evaluate, explain on the shipped corpus
 # make test   install and run every check and every test
+# make test-fast, lint, format: parts of it, for development
 # Both need Python 3.11 or newer and nothing else.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # torch first and alone: a looser requirement would pull gigabytes of CUDA libraries.
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
 
-.PHONY: demo test test-fast lint mutants coverage format bench clean
+.PHONY: demo test test-fast lint format clean
 
 demo: $(VENV)/.quickstart
 	$(BIN)/armorm demo
@@ -17,7 +18,8 @@ demo: $(VENV)/.quickstart
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov=armorm --cov-report= -m "not slow and not gpu and not network"
 	$(BIN)/python -m coverage report --include='src/armorm/heads/*,src/armorm/evaluate/*' --fail-under=95
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "slow and not gpu and not network"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "slow and not gpu and not network" --ignore tests/test_mutants.py
+	$(BIN)/python -m pytest -q -n 2 --dist load -m slow tests/test_mutants.py
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not gpu and not network"
