@@ -84,7 +84,7 @@ def test_example_runs(folder, example):
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_of_the_readme_runs(folder, command):
-    armorm = [sys.executable, "-m", "armorm.cli.main", *command.split()[1:]]
+    armorm = [sys.executable, "-m", "armorm", *command.split()[1:]]
     done = subprocess.run(armorm, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

@@ -47,7 +47,3 @@ def main() -> None:
     for command in COMMANDS:
         importlib.import_module(f"armorm.cli.{command}")
     terminal.run(app)
-
-
-if __name__ == "__main__":
-    main()
