@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from armorm import StorageError
 from armorm.storage import (
+    check_writable,
     digest_file,
     fingerprint,
     json_bytes,
@@ -187,6 +188,56 @@ def test_a_disk_that_refuses_is_named_with_its_reason(number):
     text = f"^x: cannot be written: {os.strerror(number)}$"
     with pytest.raises(StorageError, match=text), storage_errors(Path("x")):
         raise OSError(number, "any text")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_and_folders_have_the_permissions_of_the_umask(tmp_path, umask):
+    # Results were once readable by everybody, whatever the user had asked for.
+    before = os.umask(umask)
+    try:
+        write_bytes(tmp_path / "file", b"x")
+        with whole_folder(tmp_path / "folder") as part:
+            (part / "inner").write_text("x")
+    finally:
+        os.umask(before)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in tmp_path.rglob("*")}
+    files = 0o666 & ~umask
+    assert modes == {"file": files, "folder": 0o777 & ~umask, "inner": files}
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+@pytest.mark.parametrize("path", ["/proc/x", "/proc/deep/x"])
+def test_a_place_where_nothing_can_be_made_is_a_storage_error(path):
+    for write in (lambda p: write_bytes(p, b"x"), lambda p: whole_folder(p).__enter__()):
+        with pytest.raises(StorageError, match=f"^{path}: cannot be written: No such file or"):
+            write(Path(path))
+
+
+def test_a_name_that_is_too_long_is_a_storage_error(tmp_path):
+    for write in (lambda p: write_bytes(p, b"x"), check_writable):
+        with pytest.raises(StorageError, match=r"x: cannot be written: File name too long$"):
+            write(tmp_path / ("x" * 300))
+
+
+def test_what_can_be_written_is_told_before_and_nothing_is_left(tmp_path):
+    (tmp_path / "file").write_text("old")
+    for name in ("file", "new", "deep/er/new"):
+        check_writable(tmp_path / name)
+    assert [p.name for p in tmp_path.rglob("*")] == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
+    check_writable(Path(os.devnull))
+
+
+def test_what_cannot_be_written_is_told_before(tmp_path):
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(StorageError, match=r": cannot be written: Is a directory$"):
+        check_writable(tmp_path)
+    for name in ("file/x", "file/deep/x"):
+        with pytest.raises(StorageError, match=rf"{name}: cannot be written: Not a directory$"):
+            check_writable(tmp_path / name)
+    if Path("/proc/self").exists():
+        with pytest.raises(StorageError, match=r"^/proc/x: cannot be written: No such file or"):
+            check_writable(Path("/proc/x"))
 
 
 def test_errors_that_are_not_the_disks_pass_unchanged():

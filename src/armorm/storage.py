@@ -7,8 +7,8 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -48,15 +48,30 @@ def storage_errors(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
-            raise _full(path) from error
-        if error.errno in _REFUSED:
-            raise StorageError(f"{path}: cannot be written: {os.strerror(error.errno)}") from error
+        if error.errno in (*_FULL, *_REFUSED):
+            raise _refusal(path, error) from error
         raise
     except Exception as error:  # safetensors reports I/O errors as its own type, by text
         if "os error 28" in str(error) or "No space left" in str(error):
             raise _full(path) from error
         raise
+
+
+@contextlib.contextmanager
+def _only_writing(path: Path) -> Generator[None]:
+    """As `storage_errors` where nothing is read: a name that cannot be made is its failure too."""
+    try:
+        yield
+    except OSError as error:
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: OSError) -> StorageError:
+    """The error of a disk that does not take a file."""
+    if error.errno in _FULL:
+        return _full(path)
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return StorageError(f"{path}: cannot be written: {reason}")
 
 
 def _full(path: Path) -> StorageError:
@@ -81,18 +96,15 @@ def whole_file(path: Path) -> Generator[Path]:
     Raises:
         StorageError: the disk is full or cannot be written.
     """
+    with _only_writing(path):
+        target = _file_target(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = _make_part(target, target.parent)
     with storage_errors(path):
-        path = path.resolve()
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        part = Path(name)
+        path = target
         try:
             yield part
             _sync(part)
-            part.chmod(0o644)
             part.replace(path)
             _sync(path.parent)
         finally:
@@ -114,19 +126,20 @@ def whole_folder(path: Path) -> Generator[Path]:
     Raises:
         StorageError: the disk is full or cannot be written.
     """
+    with _only_writing(path):
+        target = path.resolve()
+        if target.exists() and not target.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = _part_name(target, target.parent)
+        part.mkdir()
     with storage_errors(path):
-        path = path.resolve()
-        if path.exists() and not path.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-        old = part.with_suffix(".old")
+        path, old = target, part.with_suffix(".old")
         try:
             yield part
             for file in part.rglob("*"):
                 _sync(file)
             _sync(part)
-            part.chmod(0o755)
             if path.exists():
                 path.replace(old)
             part.replace(path)
@@ -148,12 +161,63 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         StorageError: the disk is full or cannot be written.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if _is_device(path):
         with storage_errors(path):
             path.write_bytes(content)
         return
     with whole_file(path) as part:
         part.write_bytes(content)
+
+
+def check_writable(path: Path) -> None:
+    """Raise what writing a file would raise, before the work that it is to hold.
+
+    An empty file is made beside it, or in the nearest folder above it that exists, and
+    removed; nothing else is made or changed. A device is taken as it is.
+
+    Args:
+        path: The file to be written later.
+
+    Raises:
+        StorageError: the disk is full or cannot be written; the path is a folder or lies
+            below a file.
+    """
+    if _is_device(path):
+        return
+    with _only_writing(path):
+        target = _file_target(path)
+        folder = target.parent
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        _make_part(target, folder).unlink()
+
+
+def _file_target(path: Path) -> Path:
+    """The file that a path leads to; a folder is refused."""
+    target = path.resolve()
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return target
+
+
+def _is_device(path: Path) -> bool:
+    """Say whether a path leads to a device or a pipe, which cannot be replaced."""
+    with _only_writing(path):
+        return path.exists() and not (path.is_file() or path.is_dir())
+
+
+def _make_part(path: Path, folder: Path) -> Path:
+    """Make the temporary file of a path, with the permissions that the umask gives."""
+    part = _part_name(path, folder)
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return part
+
+
+def _part_name(path: Path, folder: Path) -> Path:
+    """Return a name that nothing has yet."""
+    return folder / f".{path.name}.{secrets.token_hex(8)}.part"
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -202,6 +202,75 @@ def test_a_row_that_is_too_long_is_one_line(armorm, tmp_path, rows):
     path = rows("rows.jsonl", [*many, GOOD | {"id": "long", "prompt": "w " * 90}])
     done = armorm("score", folder, path, "-o", tmp_path / "out.jsonl")
     assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("error: conversation 'long' (row 300) gets no features: longer")
+    text = f"error: {path}: conversation 'long' (row 300) gets no features: longer"
+    assert done.err.startswith(text)
     assert done.err.count("\n") == 1
     assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("command", ["explain", "evaluate"])
+def test_a_row_that_the_backbone_cannot_take_is_said_with_its_file(armorm, tmp_path, rows, command):
+    backbone = encoder_backbone(tmp_path / "encoder", max_tokens=32)
+    folder = saved(tmp_path / "bundle", make_bundle(backbone.facts()))
+    path = rows("rows.jsonl", [PAIR | {"prompt": "w " * 90}])
+    done = armorm(command, folder, *(["--pairs"] if command == "evaluate" else []), path)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith(f"error: {path}: conversation 'innocent' (row 0) gets no features")
+
+
+NOTHING = "`path` must name a file, a folder or a hub data set; got ''"
+HUB = "`path` on the hub must be hub:owner/name, then /config and @revision; got 'hub:a//b'"
+
+
+@pytest.mark.parametrize("args", [SCORE, EXPLAIN, EVALUATE_PAIRS, EVALUATE_RATED, CHECK])
+@pytest.mark.parametrize(("path", "text"), [("", NOTHING), ("hub:a//b", HUB)])
+def test_a_path_that_names_nothing_is_one_line(armorm, bundle, args, path, text):
+    done = armorm(*({"BUNDLE": bundle, "IN": path}.get(a, a) for a in args))
+    assert (done.code, done.out, done.err) == (2, "", f"error: {text}\n")
+
+
+LONG_NAME = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        ("{}", "{}: cannot be written: Is a directory"),
+        ("{}/file/x", "{}/file/x: cannot be written: Not a directory"),
+        ("{}/" + LONG_NAME, "{}/" + LONG_NAME + ": cannot be written: File name too long"),
+        ("", "-o: must name a file or folder; got ''"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_read(
+    armorm, tmp_path, output, text
+):
+    (tmp_path / "file").write_text("old")
+    done = armorm("score", "no-bundle", "no-rows", "-o", output.format(tmp_path))
+    assert (done.code, done.out, done.err) == (2, "", f"error: {text.format(tmp_path)}\n")
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        ("{}/file", "{}/file/report.md: cannot be written: Not a directory"),
+        ("", "-o: must name a file or folder; got ''"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_read(
+    armorm, tmp_path, output, text
+):
+    (tmp_path / "file").write_text("old")
+    done = armorm("evaluate", "no-bundle", "--pairs", "x", "-o", output.format(tmp_path))
+    assert (done.code, done.out, done.err) == (2, "", f"error: {text.format(tmp_path)}\n")
+
+
+def test_a_bundle_whose_name_is_too_long_is_one_line(armorm, conversations):
+    done = armorm("score", LONG_NAME, conversations)
+    text = f"error: {LONG_NAME}: cannot be read: File name too long\n"
+    assert (done.code, done.out, done.err) == (2, "", text)
+
+
+def test_control_characters_of_a_name_do_not_reach_the_terminal(armorm):
+    done = armorm("data", "check", "a\r\x1b[2J\x9b1m\u202eb\n.jsonl")
+    text = "error: a\\r\\x1b[2J\\x9b1m\\u202eb .jsonl: no such file or folder\n"
+    assert (done.code, done.err) == (2, text)

@@ -1,12 +1,16 @@
 """Every command on a tiny bundle: results on stdout and nothing else, errors with exit code 2."""
 
+import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import typer
 
 from armorm import RewardModel, __version__
+from armorm.cli import terminal
 from armorm.cli.steering import parse_values
 from armorm.cli.terminal import OptionError
 from armorm.evaluate.report import read_report
@@ -147,7 +151,10 @@ def test_scale_multiplies_the_gating(armorm, bundle, conversations):
             ["--weights", "honesty=1", "--scale", "honesty=1"],
             "--weights bypasses the gating that --scale multiplies; give one of them",
         ),
-        (["--device", "gpu"], "--device: must be auto, cpu, cuda, cuda:1 or mps; got 'gpu'"),
+        *(
+            (["--device", name], f"--device: must be auto, cpu, cuda, cuda:1 or mps; got {name!r}")
+            for name in ("gpu", "meta", "xla", "hip", "cuda:x")
+        ),
     ],
 )
 @pytest.mark.parametrize("command", ["score", "explain"])
@@ -178,8 +185,9 @@ def test_a_command_line_that_is_rejected_has_no_traceback(armorm, args, text):
 
 def test_values_are_parsed_in_order():
     assert list(parse_values("--scale", " b=1 ,a=2.5e-1,")) == ["b", "a"]
-    with pytest.raises(OptionError, match="--scale: must read name=number,…; got 'a=1=2'"):
-        parse_values("--scale", "a=1=2")
+    assert parse_values("--scale", "a=1=2") == {"a=1": 2.0}  # a name may hold the sign
+    with pytest.raises(OptionError, match="--scale: must read name=number,…; got 'a=1=b'"):
+        parse_values("--scale", "a=1=b")
 
 
 def test_explain_shows_bars_by_objective(armorm, bundle, conversations):
@@ -269,6 +277,56 @@ def test_data_check_shows_a_table_and_shared_prompts(armorm, rated, pairs):
     assert done.code == 0
     assert "helpfulness" in done.out
     assert "1 prompts are in both" in done.out
+
+
+@pytest.mark.parametrize("name", ["[/x]", "[red]a[/red]", ":smile:"])
+def test_names_that_look_like_markup_are_shown_as_they_are(armorm, rows, name):
+    row = {"prompt": "a", "response": "b", "source": name, "ratings": {name: 1}}
+    path = rows(f"{name.replace('/', '')}.jsonl", [row])
+    done = armorm("data", "check", path)
+    assert (done.code, done.err) == (0, "")
+    assert f"{name}  {name} " in " ".join(done.out.split(" ")).replace("   ", "  ")
+    assert path.name in done.out.replace("\n", "")
+
+
+COMMANDS = {
+    "score": ["score", "BUNDLE", "PAIRS"],
+    "explain": ["explain", "BUNDLE", "PAIRS"],
+    "evaluate": ["evaluate", "BUNDLE", "--pairs", "PAIRS"],
+    "evaluate --json": ["evaluate", "BUNDLE", "--pairs", "PAIRS", "--json"],
+    "data check": ["data", "check", "PAIRS"],
+}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_disk_behind_stdout_is_one_line(armorm, bundle, pairs, monkeypatch, command):
+    with Path("/dev/full").open("w") as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", full)
+        done = armorm(*({"BUNDLE": bundle, "PAIRS": pairs}.get(a, a) for a in COMMANDS[command]))
+    assert done.code == 2
+    assert done.err.endswith("error: stdout: cannot be written: No space left on device\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_leaves_nothing_to_complain_of_at_exit(pairs):
+    code = "from armorm.cli.main import main; main()"
+    args = [sys.executable, "-c", code, "data", "check", str(pairs)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(args, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    text = "error: stdout: cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, text)
+
+
+def test_a_failing_file_is_not_taken_for_stdout():
+    application = typer.Typer()
+
+    @application.command()
+    def fail():
+        raise OSError(errno.ENOSPC, "No space left on device", "cache")
+
+    with pytest.raises(OSError, match="cache"):
+        terminal.run(application)
 
 
 def test_data_check_locates_the_first_bad_rows_and_counts_all(armorm, rows):

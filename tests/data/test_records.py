@@ -73,6 +73,8 @@ def test_line_separators_inside_texts_do_not_split_lines(tmp_path):
         ('{"a": 1} {"b": 2}', "not JSON: Extra data at column 10"),
         ("[" * 200_000, "not JSON that can be read: maximum recursion depth exceeded"),
         ('{"a": ' + "9" * 5000 + "}", "not JSON that can be read: Exceeds the limit"),
+        ('{"a": 1, "b": 2, "a": 1}', "field 'a' must be given once; it is twice"),
+        ('{"ratings": {"x": 1, "x": 2}}', "field 'x' must be given once; it is twice"),
         ("3", "a row must be a JSON object; got 3"),
         ("null", "a row must be a JSON object; got null"),
         ("[{}]", "got a list (a file that is one JSON array must end in .json)"),
@@ -84,6 +86,26 @@ def test_a_bad_line_is_located_and_the_next_is_read(tmp_path, line, text):
     assert number == 2
     assert text in found
     assert len(read(path)) == 4
+
+
+def test_an_item_that_gives_a_field_twice_is_located_and_the_others_are_read(tmp_path):
+    # One of the two values was once taken without a word.
+    content = '[\n{"a": 1},\n{"b": [{"a": 1, "a": 2}]} ,{"c": "]"}, 3\n]'
+    path = put(tmp_path / "a.json", content)
+    found = read(path)
+    assert [(unit, number) for unit, number, _ in found] == [("item", n) for n in range(1, 5)]
+    assert [found[0][2], found[2][2]] == [{"a": 1}, {"c": "]"}]
+    texts = [value.text for _, _, value in (found[1], found[3])]
+    assert texts == [
+        "field 'a' must be given once; it is twice",
+        "a row must be a JSON object; got 3",
+    ]
+
+
+def test_an_array_that_is_damaged_behind_a_field_given_twice_is_located(tmp_path):
+    path = put(tmp_path / "a.json", '[{"a": 1, "a": 2},\n{"b": }]')
+    with pytest.raises(DataError, match=r"a\.json:2: not JSON: Expecting value at column 7"):
+        read(path)
 
 
 def test_a_line_that_is_not_utf8_is_located(tmp_path):

@@ -1,6 +1,7 @@
 import pytest
 
 from armorm.data.source import DataSource, HubName, as_source
+from armorm.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,17 @@ def test_mistakes_are_found_when_the_source_is_built(arguments, text):
     with pytest.raises(ValueError) as caught:
         DataSource(**arguments)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("", "^`path` must name a file, a folder or a hub data set; got ''$"),
+        ("hub:", "^`path` on the hub must be hub:owner/name, then .*; got 'hub:'$"),
+        ("hub:a//b", "; got 'hub:a//b'$"),
+    ],
+)
+def test_a_path_that_names_nothing_is_a_data_error(path, text):
+    # A path comes from the command line, where a ValueError was a traceback.
+    with pytest.raises(DataError, match=text):
+        as_source(path)

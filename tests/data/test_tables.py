@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from armorm.data import DataSource, read_conversations, read_pairs, read_rated
+from armorm.data.tables import _quiet
 from armorm.errors import DataError, MissingDependency
 from armorm.types import Message, Scale
 
@@ -147,3 +148,15 @@ def test_a_data_set_out_of_reach_is_located(hub_folder):
     said = _hub_code(hub_folder, "hub:owner/absent@main", None)
     assert said.startswith("hub:owner/absent@main: split 'train' cannot be loaded: ")
     assert "\n" not in said
+
+
+def test_the_hub_client_says_nothing_while_a_data_set_is_loaded(capfd):
+    # Six lines of retries once stood before the one that is ours.
+    from huggingface_hub.utils import logging
+
+    logger = logging.get_logger("huggingface_hub.utils._http")
+    with _quiet():
+        logger.warning("Retrying in 1s [Retry 1/5].")
+    assert capfd.readouterr().err == ""
+    logger.warning("loud again")
+    assert "loud again" in capfd.readouterr().err

@@ -216,8 +216,21 @@ def test_bad_rows_are_dropped_counted_and_change_no_figure(model, pairs):
 def test_a_row_that_is_too_long_stops_and_is_named(model, pairs):
     long = {"id": "long", "prompt": "w " * 600, "chosen": "yes", "rejected": "no"}
     append(pairs, long)
-    with pytest.raises(FeatureError, match=r"'long' .*longer than 512 tokens"):
+    with pytest.raises(FeatureError, match=rf"^{pairs}: conversation 'long' .*longer than 512"):
         evaluate_bundle(model, pairs=pairs)
+
+
+def test_a_rated_row_that_is_too_long_stops_and_is_named(model, pairs, rated):
+    long = {"id": "long", "prompt": "w " * 600, "response": "yes", "source": "general"}
+    append(rated, long | {"ratings": {"honesty": 1}})
+    with pytest.raises(FeatureError, match=rf"^{rated}: conversation 'long' .*longer than 512"):
+        evaluate_bundle(model, pairs=pairs, rated=rated)
+
+
+@pytest.mark.parametrize("kind", ["pairs", "rated"])
+def test_a_path_that_names_nothing_is_a_data_error(model, kind):
+    with pytest.raises(DataError, match="`path` must name a file, a folder or a hub data set"):
+        evaluate_bundle(model, **{kind: ""})
 
 
 def test_rows_of_which_none_is_left_are_an_error(model, tmp_path):

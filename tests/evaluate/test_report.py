@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from armorm.errors import DataError
+from armorm.errors import DataError, StorageError
 from armorm.evaluate import wording
 from armorm.evaluate.figures import DataFacts, PreferenceFigures, Report
 from armorm.evaluate.interval import Interval, value_only
 from armorm.evaluate.markdown import Picture, render_markdown
-from armorm.evaluate.report import read_report, report_json, write_report
+from armorm.evaluate.report import check_report_folder, read_report, report_json, write_report
 
 
 def interval(value, low, high, **more):
@@ -64,6 +64,7 @@ def test_a_report_is_immutable(report):
     [
         (None, r"report.json: no such file"),
         ("{", r"report.json: must be a JSON file in UTF-8; "),
+        ("[" * 100_000, r"report.json: must be a JSON file in UTF-8; maximum recursion depth"),
         ("[1]", r"report.json: must hold a JSON object; found list"),
         ('{"schema": 2}', r"`schema` must be 1; found 2, written by a newer armorm$"),
         ('{"name": "x"}', r"`schema` must be 1; found None$"),
@@ -83,6 +84,17 @@ def test_a_file_that_is_no_report_is_refused(tmp_path, content, text):
         (tmp_path / "report.json").write_text(content)
     with pytest.raises(DataError, match=text):
         read_report(tmp_path / "report.json")
+
+
+def test_a_folder_that_cannot_take_a_report_is_told_before_there_is_one(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match=r"report\.md: cannot be written: Not a directory$"):
+        check_report_folder(tmp_path / "file")
+    (tmp_path / "taken" / "report.json").mkdir(parents=True)
+    with pytest.raises(StorageError, match=r"report\.json: cannot be written: Is a directory$"):
+        check_report_folder(tmp_path / "taken")
+    check_report_folder(tmp_path / "new")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "taken"]
 
 
 def test_markdown_shows_every_objective_scorer_source_and_dropped_row(report):

@@ -47,6 +47,14 @@ def test_long_names_give_way_and_numbers_stay(report):
     assert f"{one.r2.low:.2f} to {one.r2.high:.2f}" in line
 
 
+@pytest.mark.parametrize("name", ["[/x]", "[red]a[/red]", ":smile:", "a\\[b]"])
+def test_a_name_that_looks_like_markup_is_shown_as_it_is(report, name):
+    # One such name once failed a finished run.
+    one = report.objectives[0].model_copy(update={"name": name})
+    text = render(summary(report.model_copy(update={"objectives": (one,)})), 120)
+    assert any(line.startswith(f"{name} ") for line in text.splitlines())
+
+
 def test_piped_text_has_no_escape_and_a_plain_terminal_no_box_characters(report):
     assert "\x1b" not in render(summary(report), 120)
     assert render(summary(report), 120, encoding="ascii").isascii()

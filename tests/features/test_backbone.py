@@ -12,7 +12,12 @@ from torch.testing import assert_close
 
 from armorm.errors import FeatureError, MissingDependency
 from armorm.features import BLOCKS
-from armorm.features.backbone import QUICKSTART, describe_backbone, load_backbone
+from armorm.features.backbone import (
+    QUICKSTART,
+    backbone_digest,
+    describe_backbone,
+    load_backbone,
+)
 from armorm.features.interface import FeatureOptions
 from fakes import FAMILIES, conversations, save_tiny_decoder, save_tiny_encoder
 
@@ -263,8 +268,50 @@ def test_device_that_is_not_there_is_refused(saved):
     n = torch.cuda.device_count()
     with pytest.raises(FeatureError, match=f"`device` must be there; got 'cuda:{n}', and torch"):
         load_backbone(str(saved), device=f"cuda:{n}")
-    with pytest.raises(ValueError, match="`device` must be 'auto' or a device of torch; got 'gpu'"):
-        load_backbone(str(saved), device="gpu")
+    for far in (f"cuda:{n + 1000}", "cuda:99999999999999999999"):
+        with pytest.raises(FeatureError, match=f"`device` must be there; got '{far}', and torch"):
+            load_backbone(str(saved), device=far)
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta", "xla", "hip", "", "cuda:", "cuda:-1", "cuda:١"])
+def test_device_of_another_name_is_refused(saved, device):
+    text = f"^`device` must be auto, cpu, cuda, cuda:1 or mps; got {device!r}$"
+    with pytest.raises(ValueError, match=text):
+        load_backbone(str(saved), device=device)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "{", "[]", '"x"', "\x00"])
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("config.json", "`config.json` must be JSON with a `model_type`: "),
+        ("tokenizer_config.json", "`tokenizer_config.json` must be a JSON object: "),
+        ("model.safetensors.index.json", "`.*index.json` must be JSON with a `weight_map`: "),
+    ],
+)
+def test_damaged_json_of_a_checkpoint_is_named(tmp_path, file, content, text):
+    folder = save_tiny_encoder(tmp_path / "model")
+    (folder / file).write_text(content)
+    with pytest.raises(FeatureError, match=f"^{folder}: {text}"):
+        describe_backbone(str(folder))
+
+
+def test_a_name_that_is_too_long_for_a_folder_is_refused():
+    with pytest.raises(FeatureError, match="^x+: cannot be read: File name too long$"):
+        describe_backbone("x" * 300)
+
+
+def test_the_digest_does_not_depend_on_options(saved):
+    digest = backbone_digest(str(saved))
+    options = FeatureOptions(max_tokens=64, too_long="truncate")
+    assert describe_backbone(str(saved), options=options)["digest"] == digest
+    assert load_backbone(str(saved), device="cpu", digest=digest).digest == digest
+
+
+def test_a_digest_of_what_is_no_backbone_is_refused(folder):
+    (folder / "config.json").unlink()
+    with pytest.raises(FeatureError, match="there is no `config.json`: not a model folder"):
+        backbone_digest(str(folder))
 
 
 def test_unknown_dtype_is_refused(saved):

@@ -154,7 +154,9 @@ def test_truncation_is_one_for_all_responses_to_a_prompt(family, max_tokens, lon
 
 def test_cuts_of_the_whole_run_hold_in_every_part():
     long = (Message("user", "One two three four five six seven. " * 4),)
-    rows = [row("Yes.", long), row("Hi."), row("No, never, and for many reasons.", long)]
+    # The longest stands in the middle: a later, shorter one must not undo its cut.
+    rows = [row("Yes.", long), row("No, never, and for many reasons.", long), row("Oh.", long)]
+    rows.append(row("Hi."))
     tokenizer = chat_tokenizer()
     whole = tokenize_conversations(tokenizer, rows, max_tokens=60, too_long="truncate")
     cuts = prompt_cuts(tokenizer, rows, max_tokens=60, part=1)

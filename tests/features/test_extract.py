@@ -413,7 +413,7 @@ def test_damaged_manifest_is_refused(tmp_path):
     path.write_text(path.read_text().replace('"n_rows": 20', '"n_rows": 21'))
     with pytest.raises(FeatureError, match="the content does not match its own digest"):
         load_features(tmp_path)
-    for text in ("{", "[]", '{"schema": 1}'):
+    for text in ("{", "[]", '{"schema": 1}', "[" * 100_000, '{"a": ' + "[" * 950 + "]" * 950 + "}"):
         path.write_text(text)
         with pytest.raises(FeatureError, match="not the manifest of a feature set"):
             load_features(tmp_path)

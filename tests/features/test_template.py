@@ -94,6 +94,22 @@ def test_end_of_text_only_at_the_very_end_puts_the_end_on_the_content():
     assert rendered.text[: rendered.prompt_end] == "user: Hi.\nassistant: Hi.\nuser: Hi."
 
 
+@pytest.mark.parametrize(
+    "content", ["e", "o", "|", "end", "i", "im_end", "endoftext", "hello Z", "Z"]
+)
+def test_words_of_the_tags_are_no_end_of_the_prompt(content):
+    # Phi ends with an end-of-text: a search for "e" or "im_end" would find it in a tag.
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m.role ~ '\n' ~ m.content }}<|im_end|>\n"
+        "{% endfor %}<|endoftext|>"
+    )
+    tokenizer = chat_tokenizer("qwen3", template=template)
+    prompt = (Message("user", "a"), Message("assistant", content), Message("user", content))
+    rendered = render_conversation(tokenizer, conversation(prompt, "Yes."))
+    before = f"<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n{content}<|im_end|>\n"
+    assert rendered.text[: rendered.prompt_end] == f"{before}<|im_start|>user\n{content}"
+
+
 @pytest.mark.parametrize("date", ["date_string", "strftime_now('%d %b %Y')"])
 def test_template_that_prints_the_date_gives_the_same_text_every_day(date):
     template = "{{ " + date + " }}{% for m in messages %}|{{ m.content }}{% endfor %}"
@@ -106,6 +122,21 @@ def test_refusal_of_the_template_is_located():
         FeatureError, match="conversation 'x7': the chat template refused it: there is no system"
     ):
         render_conversation(chat_tokenizer("gemma2"), conversation(SYSTEM))
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{ 2.0 ** 99999 }}", "Numerical result out of range"),
+        ("{{ 1 // 0 }}", "division by zero"),
+        ("{{ messages[0].content + 1 }}", "can only concatenate str"),
+    ],
+)
+def test_a_template_that_fails_in_a_way_of_its_own_is_located(template, text):
+    with pytest.raises(
+        FeatureError, match=f"^conversation 'x7': the chat template refused it: .*{text}"
+    ):
+        render_conversation(chat_tokenizer("mistral", template=template), conversation(ONE))
 
 
 def test_template_that_moves_the_system_message_is_refused():

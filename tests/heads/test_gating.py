@@ -222,6 +222,25 @@ def test_batches_without_any_weight_are_passed_over():
     assert all(torch.isfinite(value).all() for value in fit.network.state_dict().values())
 
 
+def test_a_pass_visits_every_pair_that_fills_a_batch():
+    # One learning pair a batch: with prompts that share nothing, each moves its own weights.
+    p = 8
+    prompt, chosen = torch.eye(p), torch.tensor([[1.0, 0.0]] * p)
+    settings = replace(
+        SMALL,
+        hidden=(),
+        batch_size=1,
+        max_steps=p,
+        standardise=False,
+        weight_decay=0.0,
+        beta_init=1.0,
+    )
+    start = fit_gating(prompt, chosen, 0 * chosen, settings=settings, steps=0).network
+    moved = fit_gating(prompt, chosen, 0 * chosen, settings=settings).network
+    change = (moved.layers[0].weight - start.layers[0].weight).abs().sum(0)
+    assert bool((change > 0).all()), change
+
+
 def test_first_beta_fits_the_initial_gating():
     # Margins 1 in three of four pairs: sigmoid(beta) = 3/4, beta = log 3.
     prompt = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))

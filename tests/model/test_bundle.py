@@ -189,6 +189,11 @@ def test_a_run_folder_points_to_the_bundle_in_it(folder):
         load_bundle(folder.parent)
 
 
+def test_a_folder_that_the_system_refuses_is_named(tmp_path):
+    with pytest.raises(BundleError, match="/x+: cannot be read: File name too long$"):
+        load_bundle(tmp_path / ("x" * 300))
+
+
 def test_a_file_is_not_a_bundle(tmp_path):
     (tmp_path / "file").write_text("{}")
     with pytest.raises(BundleError, match=r"file has no bundle\.json: not a bundle"):
@@ -204,7 +209,17 @@ def test_a_newer_schema_is_named_whatever_else_it_holds(folder):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b"3", b"{}", b"\xff\xfe{}", b'{"schema": 1, "x": NaN}', b'{"schema": "\\ud800"}'],
+    [
+        b"",
+        b"[]",
+        b"3",
+        b"{}",
+        b"\xff\xfe{}",
+        b'{"schema": 1, "x": NaN}',
+        b'{"schema": "\\ud800"}',
+        b"[" * 100_000,
+        b'{"schema": 1, "x": ' + b"[" * 850 + b"]" * 850 + b"}",  # read, but not written again
+    ],
 )
 def test_facts_that_are_not_facts_are_refused(folder, content):
     (folder / "bundle.json").write_bytes(content)
@@ -421,6 +436,15 @@ def test_another_backbone_at_load_is_refused(encoder, tmp_path):
     )
     with pytest.raises(BundleError, match=text):
         RewardModel.load(folder, backbone=other, device="cpu")
+
+
+def test_another_backbone_is_told_before_its_options_are_looked_at(encoder, tmp_path):
+    # "`max_tokens` must be at most 64; got 77" once hid that it was the wrong folder.
+    decoder = decoder_backbone(tmp_path / "decoder", max_tokens=77)
+    folder = saved(tmp_path / "bundle", make_bundle(decoder.facts()))
+    text = rf"^{folder}: the backbone must be '{decoder.name}' with digest .*; '{encoder.name}' has"
+    with pytest.raises(BundleError, match=text):
+        RewardModel.load(folder, backbone=encoder.name, device="cpu")
 
 
 def test_the_same_backbone_elsewhere_scores_the_same(encoder, tmp_path):

@@ -89,6 +89,7 @@ def test_a_config_that_does_not_say_what_the_head_is(tmp_path, changes, text):
     ("content", "text"),
     [
         ("{", r"config\.json: must be a JSON file; Expecting property name"),
+        ("[" * 100_000, r"config\.json: must be a JSON file; maximum recursion depth"),
         ("[]", r"config\.json: must hold a JSON object; got list"),
     ],
 )

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -224,6 +225,11 @@ def test_one_conversation_in_place_of_a_list_is_told(hashed, one, unchecked):
         hashed.score(one)
 
 
+def test_what_is_no_list_is_told(hashed, unchecked):
+    with pytest.raises(DataError, match=r"`conversations` must be a list .*; got NoneType$"):
+        hashed.score(None)
+
+
 def test_a_conversation_that_is_too_long_is_refused_by_its_id(decoder):
     model = RewardModel(make_bundle(decoder.facts()), decoder)
     rows = [ROWS[0], Conversation((Message("user", "w " * 300),), "long", id="the-long-one")]
@@ -273,6 +279,30 @@ def test_features_that_do_not_fit_are_refused(hashed, call, text):
 def test_values_that_cannot_steer_are_refused(hashed, method, values, text):
     with pytest.raises(ValueError, match=text):
         getattr(hashed, method)(values)
+
+
+@pytest.mark.parametrize(
+    ("method", "argument"), [("with_weights", "weights"), ("scaled", "factors")]
+)
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"honesty": "2"}, "must be numbers; got '2' for 'honesty'"),
+        ({"honesty": None}, "must be numbers; got None for 'honesty'"),
+        ({"honesty": True}, "must be numbers; got True for 'honesty'"),
+        ([1], "must map objective names to numbers; got list"),
+        (None, "must map objective names to numbers; got NoneType"),
+    ],
+)
+def test_values_of_another_type_are_named(hashed, method, argument, values, text, unchecked):
+    with pytest.raises(ValueError, match=f"^`{argument}` {text}$"):
+        getattr(hashed, method)(values)
+
+
+def test_numbers_of_numpy_steer(hashed):
+    wanted = hashed.with_weights({"honesty": 0.5}).score(ROWS).score
+    for value in (np.float32(0.5), np.float64(0.5)):
+        assert_close(hashed.with_weights({"honesty": value}).score(ROWS).score, wanted)
 
 
 def test_a_nuisance_cannot_be_scaled(hashed):

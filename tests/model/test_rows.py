@@ -56,8 +56,9 @@ def test_no_rows_give_no_objects(hashed):
 
 
 def test_a_row_that_is_too_long_stops_by_default(strict):
-    with pytest.raises(FeatureError, match=r"conversation 'long' .*longer than 120 tokens"):
-        score_rows(strict, [*conversations(2), LONG])
+    text = r"^x\.jsonl: conversation 'long' .*longer than 120 tokens"
+    with pytest.raises(FeatureError, match=text):
+        score_rows(strict, [*conversations(2), LONG], path="x.jsonl")
 
 
 def test_rows_that_are_too_long_are_dropped_and_counted(strict):

@@ -1,13 +1,26 @@
-"""Nothing of a held-out fold reaches the heads that are judged on it."""
+"""Nothing of a held-out fold reaches the heads that are judged on it; baselines are themselves."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
 from armorm.heads.gating import GatingSettings
-from armorm.train.cache import StageCache
-from armorm.train.figures import held_out_predictions
-from armorm.train.folds import Fitter, Settings
-from armorm.train.stages import DerivedPairs, PairSet, RatedSet
+from armorm.heads.preference import choose_l2, fit_bradley_terry, fit_fixed_weights
+from armorm.train.cache import StageCache, StageResult
+from armorm.train.figures import debias_result, held_out_predictions
+from armorm.train.folds import Fit, Fitter, Settings
+from armorm.train.stages import (
+    L2_GRID,
+    DerivedPairs,
+    GatePairs,
+    PairSet,
+    RatedSet,
+    baselines_stage,
+    gate_pairs,
+    gating_stage,
+    load_gate,
+)
 
 N_FOLDS, D, K = 4, 5, 3
 NAMES = ("good", "kind", "verbosity")
@@ -159,3 +172,77 @@ def test_ticks_name_the_stage(tmp_path):
     made.fit(0)
     stages = ("gating/held-out-0", "gating-without-debias/held-out-0")
     assert said == [(stage, done, 2) for stage in stages for done in (1, 2)]
+
+
+def two_kinds_of_pairs(n=40):
+    """Real pairs that favour the first objective, derived ones the second."""
+    derived = torch.arange(n) >= n // 2
+    favoured = derived.long()
+    chosen = normal(n, 2, seed=1)  # noise enough that no weights separate all pairs
+    chosen[torch.arange(n), favoured] += 1.0
+    weight = torch.where(derived, 9.0, 1.0)
+    folds = torch.arange(n) % N_FOLDS
+    return GatePairs(normal(n, 3, seed=2), chosen, 0 * chosen, folds, weight, derived)
+
+
+def test_gate_that_ships_starts_from_derived_pairs_too_with_their_weight():
+    pairs = two_kinds_of_pairs()
+    settings = GatingSettings(
+        hidden=(), max_steps=1, learning_rate=1e-12, temperature=1.0, initial="fixed_weights"
+    )
+    result = gating_stage(pairs, used=range(N_FOLDS), rounds=N_FOLDS, settings=settings)
+    gate = load_gate(result, in_features=3, n_objectives=2, settings=settings)
+    start = fit_fixed_weights(pairs.chosen, pairs.rejected, sample_weight=pairs.weight).weights
+    torch.testing.assert_close(gate(pairs.prompt), start.expand(40, 2), atol=1e-4, rtol=0)
+    # Without the weights, or without the derived pairs, it would start elsewhere.
+    even = fit_fixed_weights(pairs.chosen, pairs.rejected).weights
+    real = fit_fixed_weights(*(t[~pairs.derived] for t in (pairs.chosen, pairs.rejected))).weights
+    assert min(abs(float(start[0] - other[0])) for other in (even, real)) > 0.05
+
+
+def test_penalty_of_the_black_box_head_is_chosen_on_the_used_folds():
+    chosen, rejected = normal(60, 8, seed=3), normal(60, 8, seed=4)
+    chosen[:, 0] += 0.5
+    folds = torch.arange(60) % N_FOLDS
+    pairs = PairSet(normal(60, 3, seed=5), chosen, rejected, folds)
+    ones = torch.ones(60)
+    scores = GatePairs(pairs.prompt, chosen[:, :2], rejected[:, :2], folds, ones, ones < 0)
+    used = [0, 2, 3]
+    rows = folds != 1
+    result = baselines_stage(pairs, scores, used=used)
+    path = choose_l2(chosen[rows], rejected[rows], folds=folds[rows], l2s=torch.tensor(L2_GRID))
+    assert result.facts["l2"] == path.chosen
+    assert path.chosen not in (L2_GRID[0], L2_GRID[-1])
+    expected = fit_bradley_terry(chosen[rows], rejected[rows], l2=path.chosen)
+    torch.testing.assert_close(result.tensors["bradley_terry"], expected)
+
+
+def test_gate_without_debias_is_trained_on_raw_scores_and_may_weigh_the_nuisance(tmp_path):
+    rated, pairs, derived = sets()
+    made = fitter(tmp_path, rated, pairs, derived)
+    fit = made.fit(0)
+    raw = gate_pairs(fit.ridge.tensors, pairs, rated, derived)
+    how = {"used": made.used(0), "rounds": N_FOLDS, "settings": made.settings.gating}
+    expected = gating_stage(raw, **how)
+    for name, tensor in expected.tensors.items():
+        assert torch.equal(fit.plain_gating.tensors[name], tensor), name
+    how["settings"] = replace(made.settings.gating, masked=(2,))
+    clean = gating_stage(raw.transformed(fit.debias.tensors["matrix"]), **how)
+    for name, tensor in clean.tensors.items():
+        assert torch.equal(fit.gating.tensors[name], tensor), name
+    assert fit.plain_gating.facts["beta"] != fit.gating.facts["beta"]
+
+
+def test_of_several_nuisances_the_largest_correlation_is_reported():
+    nothing = StageResult({}, {})
+    before = torch.tensor([[0.1, -0.6], [0.3, 0.2], [torch.nan, 0.1], [0.4, torch.nan]])
+    tensors = {"penalties": torch.zeros(4, 2), "before": before, "after": before / 100}
+    debias = StageResult(tensors, {"n_rows": 9})
+    figures = debias_result(
+        Fit(None, nothing, debias, nothing, nothing, None), ("a", "b", "v", "w"), ("v", "w")
+    )
+    assert {name: round(value, 6) for name, value in figures.before.items()} == {
+        "a": -0.6,
+        "b": 0.3,
+    }
+    assert round(figures.largest_after, 6) == 0.006

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -38,7 +37,7 @@ def _files(summary: DataSummary) -> Table:
         table.add_column(column, justify="right")
     for file in summary.files:
         counts = (file.n_rows, file.n_rated, file.n_pairs, file.n_conversations, file.n_bad)
-        table.add_row(escape(file.path), *(f"{n:,}" for n in counts))
+        table.add_row(Text(file.path), *(f"{n:,}" for n in counts))
     return table
 
 
@@ -51,9 +50,9 @@ def _coverage(summary: DataSummary) -> Table:
         table.add_column(column, justify="right")
     source = None
     for cell in summary.coverage:
-        shown = "" if cell.source == source else (escape(cell.source) or "(none)")
+        shown = "" if cell.source == source else (cell.source or "(none)")
         figures = (f"{cell.min:g}", f"{cell.mean:.2f}", f"{cell.max:g}")
-        table.add_row(shown, escape(cell.objective), f"{cell.count:,}", *figures)
+        table.add_row(Text(shown), Text(cell.objective), f"{cell.count:,}", *figures)
         source = cell.source
     return table
 

@@ -21,7 +21,14 @@ def evaluate(
     rated: Annotated[str | None, typer.Option(help="Rated rows.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for report.json and report.md.")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            parser=terminal.output_path,
+            metavar="FOLDER",
+            help="Folder for report.json and report.md.",
+        ),
     ] = None,
     weights: Weights = None,
     scale: Scale = None,
@@ -31,16 +38,18 @@ def evaluate(
 ) -> None:
     """Measure a bundle on pairs, rated rows or both, with intervals, beside its baselines."""
     from armorm.evaluate.bundle import evaluate_bundle
-    from armorm.evaluate.report import report_json, write_report
+    from armorm.evaluate.report import check_report_folder, report_json, write_report
     from armorm.evaluate.tables import summary
 
     if pairs is None and rated is None:
         raise OptionError("evaluate needs rows: give --pairs, --rated or both")
+    if output is not None:
+        check_report_folder(output)
     model = load_steered(bundle, device=device, backbone=backbone, weights=weights, scale=scale)
     with terminal.progress_bars() as watch:
         report = evaluate_bundle(model, pairs=pairs, rated=rated, bad_rows=bad_rows, watch=watch)
     for note in report.notes:
-        terminal.stderr().print(f"note: {note}", markup=False, soft_wrap=True)
+        terminal.stderr().print(f"note: {note}", soft_wrap=True)
     if output is not None:
         write_report(report, output)
     if json:

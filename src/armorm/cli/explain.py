@@ -29,6 +29,7 @@ def explain(
     from armorm.errors import nearest
     from armorm.explain.render import render_conversation, render_pair
     from armorm.explain.verdict import compare_pair
+    from armorm.model.rows import rows_of
     from armorm.types import PreferencePair
 
     read = read_conversations(rows)
@@ -39,8 +40,9 @@ def explain(
     row = found[0]
     model = load_steered(bundle, device=device, backbone=backbone, weights=weights, scale=scale)
     scales = model.bundle.scales
-    console = terminal.stdout()
-    if isinstance(row, PreferencePair):
-        console.print(render_pair(row, compare_pair(model, row), scales=scales))
-    else:
-        console.print(render_conversation(row, model.explain(row), scales=scales))
+    with rows_of(rows):
+        if isinstance(row, PreferencePair):
+            shown = render_pair(row, compare_pair(model, row), scales=scales)
+        else:
+            shown = render_conversation(row, model.explain(row), scales=scales)
+    terminal.stdout().print(shown)

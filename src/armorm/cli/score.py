@@ -22,7 +22,14 @@ def score(
     bundle: Annotated[str, typer.Argument(help="Folder of a bundle.")],
     rows: Annotated[str, typer.Argument(metavar="IN", help="Rated rows, conversations or pairs.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="A JSON Lines file; default stdout.")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            parser=terminal.output_path,
+            metavar="FILE",
+            help="A JSON Lines file; default stdout.",
+        ),
     ] = None,
     weights: Weights = None,
     scale: Scale = None,
@@ -33,8 +40,10 @@ def score(
     """Score rows and write JSON Lines with everything that the scores are made of."""
     from armorm.data import Drops, read_conversations
     from armorm.model.rows import score_rows
-    from armorm.storage import write_bytes
+    from armorm.storage import check_writable, write_bytes
 
+    if output is not None:
+        check_writable(output)
     drops = Drops()
     read = read_conversations(rows, bad_rows=bad_rows, drops=drops)
     model = load_steered(bundle, device=device, backbone=backbone, weights=weights, scale=scale)
@@ -54,7 +63,7 @@ def score(
         write_bytes(output, text.encode())
     if drops.total or drops.total_truncated:
         said = drops.sentence(len(scored) + drops.total)
-        terminal.stderr().print(said, markup=False, soft_wrap=True)
+        terminal.stderr().print(said, soft_wrap=True)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,7 +44,7 @@ def load_steered(
 
     Raises:
         OptionError: both options are given; a pair is not name=number; a name is not an
-            objective; torch does not know the device.
+            objective; the device has another name than those that are known.
     """
     from armorm.model.reward import RewardModel
 
@@ -62,19 +63,15 @@ def load_steered(
 
 
 def _check_device(device: str) -> None:
-    """Raise for a name that torch does not know."""
-    import torch
+    """Raise for a name that is none of a device."""
+    from armorm.features.interface import DEVICES
 
-    try:
-        torch.device("cpu" if device == "auto" else device)
-    except RuntimeError:
-        raise OptionError(
-            f"--device: must be auto, cpu, cuda, cuda:1 or mps; got {device!r}"
-        ) from None
+    if not re.fullmatch(DEVICES, device):
+        raise OptionError(f"--device: must be auto, cpu, cuda, cuda:1 or mps; got {device!r}")
 
 
 def parse_values(option: str, text: str) -> dict[str, float]:
-    """Parse `name=value,name=value`.
+    """Parse `name=value,name=value`; a name may hold an equals sign.
 
     Args:
         option: The option, for error messages.
@@ -92,7 +89,7 @@ def parse_values(option: str, text: str) -> dict[str, float]:
     """
     values: dict[str, float] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
-        name, sign, number = (piece.strip() for piece in part.partition("="))
+        name, sign, number = (piece.strip() for piece in part.rpartition("="))
         try:
             value = float(number)
         except ValueError:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -29,6 +31,9 @@ Watch = Callable[[str, int, int], None]
 # it in later versions, which is no subclass of click's.
 _Rejected: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+"""Why a disk behind stdout takes no more."""
+
 _INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
@@ -40,12 +45,29 @@ class OptionError(ArmormError):
 def stdout() -> Console:
     """Return a console for results; wide enough for tables when piped."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
-    return Console(width=width, highlight=False)
+    return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 def stderr() -> Console:
     """Return a console for progress and remarks."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def output_path(text: str) -> Path:
+    """Return the path of an output option.
+
+    Args:
+        text: Its value.
+
+    Returns:
+        The path.
+
+    Raises:
+        OptionError: the text is empty, which a path would take for the current folder.
+    """
+    if not text:
+        raise OptionError("-o: must name a file or folder; got ''")
+    return Path(text)
 
 
 @contextlib.contextmanager
@@ -57,7 +79,7 @@ def progress_bars() -> Generator[Watch]:
     """
     bars: dict[str, TaskID] = {}
     columns = (
-        TextColumn("{task.description:<26}"),
+        TextColumn("{task.description:<26}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -92,6 +114,7 @@ def run(application: typer.Typer) -> None:
         code = application(standalone_mode=False) or 0
         if code == _INTERRUPTED:  # typer has caught the interrupt and says nothing itself
             raise KeyboardInterrupt
+        sys.stdout.flush()  # here, where a full disk can still be told
         sys.exit(code)
     except _Rejected as error:
         error.show()
@@ -105,12 +128,31 @@ def run(application: typer.Typer) -> None:
             ["interrupted: run the same command again, it continues where it stopped"], _INTERRUPTED
         )
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         sys.exit(141)
+    except OSError as error:
+        # A stream has no name; an error with one is of a file, and none of these.
+        if error.filename is not None or error.errno not in _FULL:
+            raise
+        _silence()
+        _stop([f"stdout: cannot be written: {os.strerror(error.errno)}"])
+
+
+def _silence() -> None:
+    """Let Python flush at exit what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stop(lines: list[str], code: int = 2) -> None:
-    """Print each line on stderr, unwrapped, and leave."""
+    """Print each line on stderr, unwrapped and with control characters spelled out, and leave."""
     for line in lines:
-        print("error: " + " ".join(line.split("\n")), file=sys.stderr)  # noqa: T201
+        shown = "".join(_spelled(c) for c in line.replace("\n", " "))
+        print(f"error: {shown}", file=sys.stderr)  # noqa: T201
     sys.exit(code)
+
+
+def _spelled(character: str) -> str:
+    r"""Return a character as it is, or as `\x1b` where a terminal would obey it."""
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode()

@@ -11,7 +11,7 @@ from armorm.data.scales import (
     objectives_of,
     rating_matrix,
 )
-from armorm.data.source import DataSource
+from armorm.data.source import DataSource, as_source
 from armorm.data.splits import fold_of, folds_of, group_of, split_of
 from armorm.data.summary import (
     Coverage,
@@ -34,6 +34,7 @@ __all__ = [
     "Scales",
     "SharedPrompts",
     "as_conversation",
+    "as_source",
     "check_objectives",
     "fold_of",
     "folds_of",

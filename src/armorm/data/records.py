@@ -11,9 +11,10 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Generator, Iterator
-from typing import cast
+from typing import Any, cast
 
 from armorm.data.drops import RowProblem
 from armorm.data.files import DataFile, Record
@@ -123,12 +124,26 @@ def _line_records(stream: io.BufferedIOBase) -> Iterator[Record]:
 def _parse_json(text: str) -> object:
     """Return the object of a line, or the problem with it."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_once)
+    except RowProblem as problem:
+        return problem
     except json.JSONDecodeError as error:
         return RowProblem("malformed JSON", f"not JSON: {error.msg} at column {error.colno}")
     except (ValueError, RecursionError) as error:
         return RowProblem("malformed JSON", f"not JSON that can be read: {error}")
     return _as_object(value)
+
+
+def _once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; one that names a field twice would silently lose a value."""
+    made = dict(fields)
+    if len(made) < len(fields):
+        names = [name for name, _ in fields]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RowProblem(
+            "field given twice", f"field {twice!r} must be given once; it stands twice"
+        )
+    return made
 
 
 def _as_object(value: object) -> object:
@@ -152,7 +167,7 @@ def _array_records(file: DataFile, stream: io.BufferedIOBase) -> Iterator[Record
     """Yield the items of a JSON array, which is loaded whole."""
     content = stream.read().removeprefix(_BOM)
     try:
-        items = json.loads(content.decode())
+        items = _items(content.decode())
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         raise DataError(
@@ -165,7 +180,31 @@ def _array_records(file: DataFile, stream: io.BufferedIOBase) -> Iterator[Record
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file.name}: not JSON that can be read: {error}") from error
     for number, item in enumerate(items, 1):
-        yield Record("item", number, _as_object(item))
+        yield Record("item", number, item if isinstance(item, RowProblem) else _as_object(item))
+
+
+def _items(text: str) -> list[Any]:
+    """Return the items of a JSON array, problems in the place of those that have one."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except RowProblem:  # one by one, to find the item
+        plain, gap = json.JSONDecoder(), re.compile(r"[\s,]*")
+        json.loads(text)  # what is no JSON is told of the whole file
+    items: list[Any] = []
+    at = _end(gap, text, text.index("[") + 1)
+    while text[at] != "]":
+        start = at
+        _, at = plain.raw_decode(text, start)
+        items.append(_parse_json(text[start:at]))
+        at = _end(gap, text, at)
+    return items
+
+
+def _end(pattern: re.Pattern[str], text: str, start: int) -> int:
+    """Return where a match that may be empty ends."""
+    found = pattern.match(text, start)
+    assert found is not None
+    return found.end()
 
 
 def _csv_records(file: DataFile, stream: io.BufferedIOBase) -> Iterator[Record]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from armorm.errors import nearest
+from armorm.errors import DataError, nearest
 
 FIELDS = ("id", "prompt", "response", "messages", "chosen", "rejected", "source", "ratings")
 """The fields of a row that `DataSource.columns` can map."""
@@ -89,8 +89,16 @@ def as_source(source: DataSource | str | os.PathLike[str]) -> DataSource:
 
     Returns:
         The data source.
+
+    Raises:
+        DataError: the path is empty, or no name on the hub.
     """
-    return source if isinstance(source, DataSource) else DataSource(os.fspath(source))
+    if isinstance(source, DataSource):
+        return source
+    try:
+        return DataSource(os.fspath(source))
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 def _check_columns(columns: Mapping[str, str | Mapping[str, str]]) -> None:

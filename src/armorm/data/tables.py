@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Generator, Iterator
 from io import BufferedIOBase
 from typing import Any
 
@@ -88,7 +89,8 @@ def hub_records(file: DataFile) -> Iterator[Record]:
     assert hub is not None
     split = source.split or "train"
     try:
-        table = datasets.load_dataset(hub.name, hub.config, split=split, revision=hub.revision)
+        with _quiet():
+            table = datasets.load_dataset(hub.name, hub.config, split=split, revision=hub.revision)
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         raise DataError(
             f"{file.name}: split {split!r} cannot be loaded: {_first_line(error)}"
@@ -96,6 +98,19 @@ def hub_records(file: DataFile) -> Iterator[Record]:
     assert isinstance(table, datasets.Dataset)
     for number, row in enumerate(table, 1):
         yield Record("row", number, nest_ratings(dict(row)))
+
+
+@contextlib.contextmanager
+def _quiet() -> Generator[None]:
+    """Keep the hub client from printing every attempt to connect; what fails is one error."""
+    from huggingface_hub.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _first_line(error: Exception) -> str:

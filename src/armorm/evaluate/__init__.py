@@ -23,7 +23,7 @@ from armorm.evaluate.heads_figures import debias_figures, gating_figures
 from armorm.evaluate.interval import Interval
 from armorm.evaluate.metrics import preference_accuracy, preference_wins, r2, spearman
 from armorm.evaluate.objectives import ObjectiveResults, evaluate_objectives
-from armorm.evaluate.report import read_report, report_json, write_report
+from armorm.evaluate.report import check_report_folder, read_report, report_json, write_report
 
 __all__ = [
     "GATED",
@@ -39,6 +39,7 @@ __all__ = [
     "SourceFacts",
     "accuracy_interval",
     "bootstrap_interval",
+    "check_report_folder",
     "compare_scorers",
     "compare_scorers_by_source",
     "debias_figures",

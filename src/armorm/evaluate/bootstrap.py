@@ -19,6 +19,7 @@ CountStatistic = Callable[[np.ndarray], np.ndarray]
 
 _MANY_GROUPS = 100
 _ENOUGH_EVENTS = 10
+_ENOUGH_WINS_AND_LOSSES = 30
 _MOST_UNDEFINED = 0.05
 _CHUNK_ENTRIES = 1 << 18  # 2 MiB an array, which stays in the cache
 
@@ -109,10 +110,11 @@ def accuracy_interval(
 ) -> Interval:
     """Return a preference accuracy with its interval over prompts.
 
-    The bootstrap of `bootstrap_interval` from 100 prompts on, when wins and losses (a tie
-    is half of each) both come to at least 10; otherwise Wilson's interval on the effective
+    The bootstrap of `bootstrap_interval` from 100 prompts on, when at least 30 prompts have
+    a win and 30 a loss (a tie is half of each); otherwise Wilson's interval on the effective
     number of pairs, because resampling a sample almost without losses finds almost no
-    variation (93 % true accuracy at 20 prompts: 76 % covered, with Wilson's 95 %).
+    variation (93 % true accuracy at 20 prompts: 76 % covered, with Wilson's 95 %). Ten
+    strongly alike pairs a prompt at 97 % stay below: 89 % covered at 100 prompts.
 
     Args:
         wins: Shape (p,). What each pair counts, as `preference_wins` returns it.
@@ -137,8 +139,9 @@ def accuracy_interval(
     resampling = Resampling(n_resamples, level, seed)
     grouping = group_rows(groups, n_rows=values.size)
     check_enough(grouping)
-    won = float(values.sum())
-    if grouping.n_groups < _MANY_GROUPS or min(won, values.size - won) < _ENOUGH_EVENTS:
+    # Prompts with a win and prompts with a loss: pairs of one prompt are not news twice.
+    events = min(np.count_nonzero(grouping.sums(side)) for side in (values, 1 - values))
+    if grouping.n_groups < _MANY_GROUPS or events < _ENOUGH_WINS_AND_LOSSES:
         return wilson(grouping.sums(values), grouping.sizes, level=level)
     return count_intervals(mean_of_counts(values, grouping), grouping, resampling)[0]
 

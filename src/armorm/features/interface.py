@@ -12,6 +12,9 @@ from torch import Tensor
 from armorm.errors import nearest
 from armorm.types import Conversation, Prompt
 
+DEVICES = r"auto|cpu|mps|cuda(:[0-9]+)?"
+"""Pattern of the names of devices."""
+
 BLOCKS = ("prompt", "response", "conversation", "context", "product", "difference")
 """Parts an encoder's response feature can be made of."""
 

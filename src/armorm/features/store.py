@@ -161,9 +161,10 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
                 "version of armorm"
             )
         claimed = manifest.pop("digest")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found = fingerprint(manifest)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FeatureError(f"{path}: not the manifest of a feature set: {error!r}") from error
-    if fingerprint(manifest) != claimed:
+    if found != claimed:
         raise FeatureError(
             f"{path}: the content does not match its own digest: it is damaged; delete it and run "
             "the same command again, the shards are kept"
@@ -249,7 +250,7 @@ def finished_shard(path: Path, facts: Mapping[str, Any]) -> dict[str, Any] | Non
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in _TENSORS}
         claimed = header.pop("digest")
-    except (SafetensorError, ValueError, KeyError, TypeError):
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
         return None
     same = all(header.get(key) == value for key, value in facts.items())
     return header if same and _digest(tensors, header) == claimed else None

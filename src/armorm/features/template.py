@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2.exceptions import TemplateError
-
 from armorm.errors import FeatureError
+from armorm.features.checkpoint import first_line
 from armorm.types import Conversation, Prompt
 
 # Some templates print today's date, and features must not depend on the day. They get the
@@ -146,9 +145,15 @@ class Renderer:
         shared = first[: _common(first, second)]
         if shared.startswith(alone):
             return shared, len(alone.rstrip())
+        # The template closes a conversation with something of its own, such as an
+        # end-of-text: the prompt then ends with its content. Where that lies is found by
+        # changing its first character, as a search could find the same words in a tag.
         content = prompt[-1].content.strip()
-        end = alone.rfind(content) + len(content)
-        if end < len(content) or not shared.startswith(alone[:end]):
+        other = "Z" if content[0] != "Z" else "Y"
+        changed = [*prompt[:-1], prompt[-1]._replace(content=other + content[1:])]
+        start = _common(alone, self._apply([m._asdict() for m in changed], where))
+        end = start + len(content)
+        if alone[start:end] != content or not shared.startswith(alone[:end]):
             raise FeatureError(
                 f"{where}: the chat template must render the prompt as the beginning of the "
                 f"conversation; they differ from character {_common(shared, alone)} on: "
@@ -167,8 +172,10 @@ class Renderer:
                 date_string=_DATE,
                 **self._template,
             )
-        except TemplateError as error:
-            raise FeatureError(f"{where}: the chat template refused it: {error}") from error
+        except Exception as error:  # a template is a program, and fails in its own ways
+            raise FeatureError(
+                f"{where}: the chat template refused it: {first_line(error)}"
+            ) from error
         return str(text)
 
 

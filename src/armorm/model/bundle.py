@@ -251,19 +251,23 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
 def _read_facts(folder: Path) -> dict[str, Any]:
     """Parse `bundle.json` and check it byte for byte."""
     path = folder / FACTS
-    if not folder.exists():
+    try:
+        content = path.read_bytes() if path.is_file() else None
+        exists = folder.exists()
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be read: {error.strerror}") from error
+    if not exists:
         raise BundleError(f"{folder}: no such bundle")
-    if not path.is_file():
+    if content is None:
         inner = folder / "bundle"
         hint = f"; did you mean {str(inner)!r}?" if (inner / FACTS).is_file() else ""
         raise BundleError(
             f"{folder} has no {FACTS}: not a bundle, or its save did not finish{hint}"
         )
-    content = path.read_bytes()
     try:
         facts = json.loads(content)
         schema = facts["schema"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{path}: not the facts of a bundle: {error!r}") from error
     if isinstance(schema, int) and schema > SCHEMA:
         raise BundleError(
@@ -274,7 +278,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     try:
         found = fingerprint(facts)
         same = json_bytes(facts | {"digest": claimed}) == content
-    except ValueError as error:  # NaN, or half a surrogate pair
+    except (ValueError, RecursionError) as error:  # NaN, half a surrogate pair, too deep
         raise BundleError(f"{path}: not the facts of a bundle: {error!r}") from error
     if found != claimed:
         raise BundleError(

@@ -51,7 +51,7 @@ def is_released_layout(folder: Path) -> bool:
     path = folder / "config.json"
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and "num_objectives" in content
 
@@ -107,7 +107,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     """Parse a JSON object."""
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path}: must be a JSON file; {error}") from error
     if not isinstance(content, dict):
         raise BundleError(f"{path}: must hold a JSON object; got {type(content).__name__}")

@@ -5,8 +5,9 @@ It does not know recipes, files of rows or terminals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from armorm.data import as_conversation
 from armorm.errors import BundleError, DataError, nearest
-from armorm.features.backbone import load_backbone
+from armorm.features.backbone import backbone_digest, load_backbone
 from armorm.features.extract import compute_features
 from armorm.features.interface import Backbone, FeatureOptions
 from armorm.heads.checks import check_shape
@@ -164,20 +165,28 @@ class RewardModel:
         """
         bundle = load_bundle(Path(path))
         facts = bundle.backbone
-        loaded = load_backbone(
-            str(backbone if backbone is not None else facts["name"]),
-            revision=facts["revision"] if backbone is None else None,
-            device=device,
-            dtype=facts["dtype"],
-            options=FeatureOptions.from_facts(facts),
-        )
-        if loaded.digest != facts["digest"]:
+        name = str(backbone if backbone is not None else facts["name"])
+        revision = facts["revision"] if backbone is None else None
+        digest = backbone_digest(name, revision=revision)
+        # First: the options of one backbone make no sense for another.
+        if digest != facts["digest"]:
             raise BundleError(
                 f"{path}: the backbone must be {facts['name']!r} with digest "
-                f"{facts['digest'][:12]}…; {loaded.name!r} has digest {loaded.digest[:12]}…: "
+                f"{facts['digest'][:12]}…; {name!r} has digest {digest[:12]}…: "
                 "the heads were fitted on another backbone, their scores would mean nothing"
             )
-        return cls(bundle, loaded)
+        options = FeatureOptions.from_facts(facts)
+        return cls(
+            bundle,
+            load_backbone(
+                name,
+                revision=revision,
+                device=device,
+                dtype=facts["dtype"],
+                options=options,
+                digest=digest,
+            ),
+        )
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -203,16 +212,12 @@ class RewardModel:
 
         Raises:
             DataError: a conversation is none of these forms, does not end in a response, or
-                has an empty prompt or response; one conversation in place of a list.
+                has an empty prompt or response; no list, or one conversation in its place.
             FeatureError: a conversation is longer than the backbone takes and the
                 bundle's recipe does not truncate; the chat template refuses it; its
                 features are not finite.
         """
-        if isinstance(conversations, Conversation | Mapping | str):
-            raise DataError(
-                "`conversations` must be a list of conversations; got one "
-                f"{type(conversations).__name__}: put it in a list, or use `explain`"
-            )
+        _check_list(conversations)
         rows = [
             as_conversation(c, where=f"conversations[{i}]") for i, c in enumerate(conversations)
         ]
@@ -299,8 +304,8 @@ class RewardModel:
             A model that shares backbone and heads with this one.
 
         Raises:
-            ValueError: an unknown name; no weight at all; a weight that is not finite in
-                float32.
+            ValueError: no mapping; an unknown name; no weight at all; a weight that is no
+                number, or not finite in float32.
         """
         self._check_names("weights", weights)
         return replace(self, weights=dict(weights), factors=None)
@@ -318,9 +323,9 @@ class RewardModel:
             A model that shares backbone and heads with this one.
 
         Raises:
-            ValueError: an unknown name; no factor at all; a factor that is negative or
-                not finite in float32; a nuisance, which the debias step has removed; no
-                objective keeps a factor above 0; this model has fixed weights.
+            ValueError: no mapping; an unknown name; no factor at all; a factor that is no
+                number, negative or not finite in float32; a nuisance, which the debias step
+                has removed; no objective keeps a factor above 0; this model has fixed weights.
         """
         if self.weights is not None:
             raise ValueError(
@@ -359,6 +364,10 @@ class RewardModel:
 
     def _check_names(self, argument: str, values: Mapping[str, float]) -> None:
         """Raise for a name that is not an objective, or a value that float32 cannot hold."""
+        if not isinstance(values, Mapping):
+            raise ValueError(
+                f"`{argument}` must map objective names to numbers; got {type(values).__name__}"
+            )
         if not values:
             raise ValueError(f"`{argument}` must name at least one objective; it is empty")
         for name, value in values.items():
@@ -366,10 +375,25 @@ class RewardModel:
                 raise ValueError(
                     f"`{argument}`: unknown objective {name!r}{nearest(name, self.objectives)}"
                 )
+            if not isinstance(value, Real) or isinstance(value, bool):
+                raise ValueError(f"`{argument}` must be numbers; got {value!r} for {name!r}")
             if not abs(value) <= _LARGEST:
                 raise ValueError(
                     f"`{argument}` must be finite in float32; got {value!r} for {name!r}"
                 )
+
+
+def _check_list(conversations: Any) -> None:
+    """Raise unless there is a list of conversations, whatever they are."""
+    if isinstance(conversations, Conversation | Mapping | str):
+        raise DataError(
+            "`conversations` must be a list of conversations; got one "
+            f"{type(conversations).__name__}: put it in a list, or use `explain`"
+        )
+    if not isinstance(conversations, Iterable):
+        raise DataError(
+            f"`conversations` must be a list of conversations; got {type(conversations).__name__}"
+        )
 
 
 def shortest(value: float) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 
 from torch import Tensor
 
 from armorm.data import Drops
-from armorm.errors import DataError
+from armorm.errors import DataError, FeatureError
 from armorm.features.interface import Backbone, Unused
 from armorm.heads.checks import check_shape
 from armorm.model.reward import Explanation, RewardModel, shortest
@@ -37,7 +38,7 @@ def score_rows(
         rows: n rows.
         bad_rows: `stop` raises where the backbone cannot take a row, `drop` counts it.
         drops: Receives the counts of dropped and of truncated rows.
-        path: Name of the rows in `drops`.
+        path: Name of the rows in `drops` and in errors.
         progress: Called with (conversations done, conversations in all).
 
     Returns:
@@ -54,12 +55,32 @@ def score_rows(
         raise ValueError(f"`bad_rows` must be 'stop' or 'drop'; got {bad_rows!r}")
     counts = Drops() if drops is None else drops
     kept = list(rows)
-    if bad_rows == "drop":
-        kept = usable_rows(model.backbone, rows, counts, path=path)
-    scores = model.score([c for row in kept for c in conversations_of(row)], progress=progress)
+    with rows_of(path):
+        if bad_rows == "drop":
+            kept = usable_rows(model.backbone, rows, counts, path=path)
+        scores = model.score([c for row in kept for c in conversations_of(row)], progress=progress)
     counts.add_truncated(path, TRUNCATED, count_truncated(kept, scores.n_truncated))
     rest = iter(scores)
     return [_written(row, rest) for row in kept]
+
+
+@contextlib.contextmanager
+def rows_of(path: str) -> Generator[None]:
+    """Say in the errors of a backbone, which knows no files, where the rows are from.
+
+    Args:
+        path: As the user gave it.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        FeatureError: the one that was raised, with the path before it.
+    """
+    try:
+        yield
+    except FeatureError as error:
+        raise FeatureError(f"{path}: {error}") from error
 
 
 def count_truncated(

@@ -81,7 +81,7 @@ def make_report(fitted: Fitted) -> Report:
     results = objective_results(held_out, data, fitter, n_resamples=n_resamples, seed=seed)
     report = Report(
         name=recipe.name,
-        protocol=_protocol(fitter.settings),
+        protocol=_protocol(fitter.settings, given=fitter.given_ridge is not None),
         recipe_fingerprint=recipe.fingerprint(),
         versions=software(),
         hardware=hardware(),
@@ -180,11 +180,17 @@ def _bundle(fitted: Fitted, report: Report) -> Bundle:
     )
 
 
-def _protocol(settings: Settings) -> str:
+def _protocol(settings: Settings, *, given: bool) -> str:
     """One sentence on what the figures rest on."""
     how = f"{settings.n_folds}-fold cross-validation grouped by prompt"
     if settings.rounds < settings.n_folds:
         how = f"{settings.rounds} of {settings.n_folds} folds of prompts held out"
+    if given:
+        return (
+            f"{how}: gate, debias and baselines have not seen the prompts of a figure; the ridge "
+            "head was given, and whether it was fitted on them is not checked; the bundle is "
+            "refitted on all pairs"
+        )
     return (
         f"{how}: every figure is on prompts that its heads have not seen; "
         "the bundle is refitted on all rows"
