@@ -90,9 +90,9 @@ def encoder_backbone(folder: Path, **options) -> Backbone:
     return load_backbone(str(folder), device="cpu", options=FeatureOptions(**options))
 
 
-def decoder_backbone(folder: Path, **options) -> Backbone:
-    """A tiny Llama with random weights, loaded."""
-    save_tiny_decoder(folder)
+def decoder_backbone(folder: Path, family: str = "llama3", **options) -> Backbone:
+    """A tiny decoder with random weights, loaded."""
+    save_tiny_decoder(folder, family)
     return load_backbone(str(folder), device="cpu", options=FeatureOptions(**options))
 
 

@@ -3,11 +3,13 @@ import json
 
 import pytest
 
-from armorm.data.drops import RowProblem
+from armorm.data.drops import Drops, RowProblem
 from armorm.data.files import files_of
+from armorm.data.read import read_rated
 from armorm.data.records import records_of
 from armorm.data.source import DataSource
 from armorm.errors import DataError
+from armorm.types import Scale
 
 ROWS = [{"id": "a", "n": 1}, {"id": "é", "n": None}]
 
@@ -73,8 +75,8 @@ def test_line_separators_inside_texts_do_not_split_lines(tmp_path):
         ('{"a": 1} {"b": 2}', "not JSON: Extra data at column 10"),
         ("[" * 200_000, "not JSON that can be read: maximum recursion depth exceeded"),
         ('{"a": ' + "9" * 5000 + "}", "not JSON that can be read: Exceeds the limit"),
-        ('{"a": 1, "b": 2, "a": 1}', "field 'a' must be given once; it is twice"),
-        ('{"ratings": {"x": 1, "x": 2}}', "field 'x' must be given once; it is twice"),
+        ('{"a": 1, "b": 2, "a": 1}', "field 'a' must be given once; it stands twice"),
+        ('{"ratings": {"x": 1, "x": 2}}', "field 'x' must be given once; it stands twice"),
         ("3", "a row must be a JSON object; got 3"),
         ("null", "a row must be a JSON object; got null"),
         ("[{}]", "got a list (a file that is one JSON array must end in .json)"),
@@ -97,7 +99,7 @@ def test_an_item_that_gives_a_field_twice_is_located_and_the_others_are_read(tmp
     assert [found[0][2], found[2][2]] == [{"a": 1}, {"c": "]"}]
     texts = [value.text for _, _, value in (found[1], found[3])]
     assert texts == [
-        "field 'a' must be given once; it is twice",
+        "field 'a' must be given once; it stands twice",
         "a row must be a JSON object; got 3",
     ]
 
@@ -186,6 +188,13 @@ def test_a_csv_row_with_too_few_cells_is_located_and_the_next_is_read(tmp_path):
     path = put(tmp_path / "a.csv", "id,n\na\nb,2\n")
     assert problem(path) == (2, "a row must have 2 cells as the header; got 1")
     assert read(path)[1][2] == {"id": "b", "n": "2"}
+
+
+def test_csv_cells_that_nest_too_deep_are_texts(tmp_path):
+    deep = "[" * 100_000
+    path = put(tmp_path / "a.csv", f"prompt,response,source,ratings.x\n{deep},b,s,{deep}\n")
+    with pytest.raises(DataError, match=r"a\.csv:2: rating 'x' must be a number; got the text '\["):
+        read_rated([DataSource(str(path))], {"s": {"x": Scale(0, 1)}}, drops=Drops())
 
 
 @pytest.mark.parametrize(

@@ -403,6 +403,25 @@ def test_bad_pairs_are_refused():
         )
 
 
+@pytest.mark.parametrize("change", [{"temperature": 1e-300}, {"beta_init": 1e300}])
+@pytest.mark.parametrize("validated", [True, False])
+def test_settings_without_a_finite_loss_are_named(change, validated):
+    # Regression: the best state was never taken, and reading it was a KeyError.
+    pairs = planted(22, 20)
+    with pytest.raises(ValueError, match=r"^training must have a finite loss; it has none with `l"):
+        fit_gating(
+            *pairs,
+            settings=replace(SMALL, max_steps=2, **change),
+            validation=pairs if validated else None,
+        )
+
+
+def test_refit_that_leaves_the_finite_numbers_is_refused():
+    text = r"it has none with `learning_rate` = 1e\+30, `temperature` = 1 and `beta_init` = fitted$"
+    with pytest.raises(ValueError, match=text):
+        fit_gating(*planted(23, 20), settings=replace(SMALL, learning_rate=1e30), steps=5)
+
+
 def test_requests_that_exclude_each_other_are_refused():
     pairs = planted(21, 10)
     with pytest.raises(

@@ -190,7 +190,7 @@ def test_a_run_folder_points_to_the_bundle_in_it(folder):
 
 
 def test_a_folder_that_the_system_refuses_is_named(tmp_path):
-    with pytest.raises(BundleError, match="/x+: cannot be read: File name too long$"):
+    with pytest.raises(BundleError, match=r"/x+: cannot be read: File name too long$"):
         load_bundle(tmp_path / ("x" * 300))
 
 
@@ -218,7 +218,6 @@ def test_a_newer_schema_is_named_whatever_else_it_holds(folder):
         b'{"schema": 1, "x": NaN}',
         b'{"schema": "\\ud800"}',
         b"[" * 100_000,
-        b'{"schema": 1, "x": ' + b"[" * 850 + b"]" * 850 + b"}",  # read, but not written again
     ],
 )
 def test_facts_that_are_not_facts_are_refused(folder, content):

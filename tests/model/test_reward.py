@@ -281,9 +281,7 @@ def test_values_that_cannot_steer_are_refused(hashed, method, values, text):
         getattr(hashed, method)(values)
 
 
-@pytest.mark.parametrize(
-    ("method", "argument"), [("with_weights", "weights"), ("scaled", "factors")]
-)
+@pytest.mark.parametrize("call", ["with_weights", "scaled"])
 @pytest.mark.parametrize(
     ("values", "text"),
     [
@@ -294,12 +292,13 @@ def test_values_that_cannot_steer_are_refused(hashed, method, values, text):
         (None, "must map objective names to numbers; got NoneType"),
     ],
 )
-def test_values_of_another_type_are_named(hashed, method, argument, values, text, unchecked):
+def test_values_of_another_type_are_named(hashed, call, values, text, unchecked):
+    argument = {"with_weights": "weights", "scaled": "factors"}[call]
     with pytest.raises(ValueError, match=f"^`{argument}` {text}$"):
-        getattr(hashed, method)(values)
+        getattr(hashed, call)(values)
 
 
-def test_numbers_of_numpy_steer(hashed):
+def test_numbers_of_numpy_steer(hashed, unchecked):
     wanted = hashed.with_weights({"honesty": 0.5}).score(ROWS).score
     for value in (np.float32(0.5), np.float64(0.5)):
         assert_close(hashed.with_weights({"honesty": value}).score(ROWS).score, wanted)

@@ -106,3 +106,17 @@ def test_usable_rows_keeps_the_rows_themselves(tmp_path):
     drops = Drops()
     assert usable_rows(backbone, rows, drops, path="x") == rows
     assert drops.total == 0
+
+
+def test_rows_that_the_chat_template_refuses_are_dropped_and_counted(tmp_path):
+    # Gemma's template has no system role.
+    backbone = decoder_backbone(tmp_path / "gemma2", family="gemma2")
+    model = RewardModel(make_bundle(backbone.facts()), backbone)
+    refused = Conversation((Message("system", "Be brief."), *PROMPT), "Paris.", id="sys")
+    with pytest.raises(FeatureError, match=r"^x\.jsonl: conversation 'sys': the chat template"):
+        score_rows(model, [refused, PAIR], path="x.jsonl")
+    drops = Drops()
+    (row,) = score_rows(model, [refused, PAIR], bad_rows="drop", drops=drops, path="x.jsonl")
+    assert row["id"] == "p1"
+    assert drops.as_dict() == {"x.jsonl": {"refused by the chat template": 1}}
+    assert backbone.options.bad_rows == "stop"

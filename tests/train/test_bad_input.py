@@ -4,7 +4,9 @@ import json
 import re
 
 import pytest
+import yaml
 
+from armorm.data.quickstart import RECIPE
 from fakes import save_tiny_decoder
 
 
@@ -37,6 +39,11 @@ def few_ratings(project):
 def no_variance(project):
     for row in project.rated:
         row["ratings"]["kind"] = 3
+
+
+def one_prompt_varies(project):
+    for i, row in enumerate(project.rated):
+        row["ratings"]["kind"] = 4 if i == 7 else 3
 
 
 def equal_sides(project):
@@ -85,6 +92,11 @@ ROWS = [
     (duplicate_id, r".*rated.jsonl:5: .*'r1'.*"),
     (few_ratings, r".*objective 'kind' must have at least 10 ratings; got 9"),
     (no_variance, r".*objective 'kind' must have ratings that vary; all 60 are 0.5 .*"),
+    (
+        one_prompt_varies,
+        r"ratings of 'kind' must vary outside fold \d of `evaluation.folds`, which is held out in "
+        r"its turn; all \d+ there are 0.5 \(normalised\)",
+    ),
     (equal_sides, r".*pairs.jsonl:5: .*(equal|differ|same).*"),
     (few_prompts, r"`evaluation.folds` must be at most .*; got 3 folds for 1 prompts"),
     (
@@ -179,6 +191,54 @@ def test_tokenizer_without_chat_template_is_one_line(project, armorm):
     (line,) = refused(armorm, project.write(), project)
     assert "decoder" in line
     assert "chat template" in line
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "pattern"),
+    [
+        ("rated", "prompt", r"features of rated: conversation 'r4': the prompt must have text; .*"),
+        ("pairs", "chosen", r"features of pairs: conversation 'p4/chosen': the response must .*"),
+    ],
+)
+def test_row_without_features_says_which_rows_it_is_of(project, armorm, kind, field, pattern):
+    getattr(project, kind)[4][field] = "\u200b"  # text to the reader, nothing to the tokenizer
+    code, out, err = armorm("train", project.write(), "-o", project.folder / "run")
+    (line,) = [text.removeprefix("error: ") for text in err if text.startswith("error: ")]
+    assert (code, out) == (2, "")
+    assert re.fullmatch(pattern, line), line
+
+
+@pytest.mark.parametrize(
+    ("sources", "pattern"),
+    [
+        (["rated.jsonl", "rated.jsonl"], r".*/rated.jsonl: the file is listed twice"),
+        (
+            ["rated.jsonl", {"path": "rated.jsonl", "source": "s"}],
+            r".*/rated.jsonl:1: id 'r0' must be unique; the file is listed twice",
+        ),
+    ],
+)
+def test_file_listed_twice_is_said(project, armorm, sources, pattern):
+    project.recipe["rated"] = sources
+    (line,) = refused(armorm, project.write(), project)
+    assert re.fullmatch(pattern, line), line
+
+
+@pytest.mark.parametrize("command", [("train", RECIPE), ("demo",)], ids=lambda c: c[0])
+def test_empty_output_is_not_the_current_folder(tmp_path, monkeypatch, armorm, command):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = armorm(*command, "-o", "")
+    assert (code, out, err) == (2, "", ["error: -o: must name a file or folder; got ''"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_printed_recipe_is_the_text_and_not_a_table(project, armorm):
+    name = "no/" + "x" * 300 + ":smile:"
+    project.recipe["backbone"] = name
+    code, out, _ = armorm("train", project.write(), "--print-recipe")
+    assert code == 0
+    assert yaml.safe_load(out)["backbone"]["name"] == name
+    assert name in out
 
 
 DROPPED = [change for change, pattern in ROWS if "jsonl:5" in pattern]

@@ -12,6 +12,7 @@ from armorm.features.interface import FeatureOptions
 from armorm.heads.gating import GatingSettings
 from armorm.train.config import (
     DebiasRecipe,
+    DerivedPairsRecipe,
     EvaluationRecipe,
     FeaturesRecipe,
     GatingRecipe,
@@ -67,9 +68,25 @@ def test_options_carry_every_setting_to_the_backbone():
         (FeaturesRecipe, {"layers": [1, 1]}, "`layers` must be one or more different numbers"),
         (ScaleRecipe, {"low": 4, "high": 0}, r"`low` must be below `high`; got \(4, 0\)"),
         (ScaleRecipe, {"low": 0, "high": float("inf")}, "finite number"),
-        (RidgeRecipe, {"alphas": [1, 0]}, "every alpha must be positive; got 0"),
+        (RidgeRecipe, {"alphas": [1, 0]}, "every alpha must be from 1e-12 to 1e.12; got 0"),
         (RidgeRecipe, {"alphas": [float("nan")]}, "finite number"),
-        (GatingRecipe, {"hidden": [8, 0]}, "every width must be at least 1; got 0"),
+        # Numbers of which the arithmetic of a run was not finite, or torch gave up.
+        (RidgeRecipe, {"alphas": [1e-300]}, "every alpha must be from 1e-12 to 1e.12; got 1e-300"),
+        (GatingRecipe, {"temperature": 1e-300}, "greater than or equal to 0.000001"),
+        (GatingRecipe, {"beta_init": 1e300}, "less than or equal to 1000000"),
+        (GatingRecipe, {"learning_rate": 1e38}, "less than or equal to 10"),
+        (GatingRecipe, {"max_steps": 10**400}, "less than or equal to 1000000000"),
+        (GatingRecipe, {"hidden": [10**12]}, "every width must be from 1 to 16,384; got 1000000"),
+        (GatingRecipe, {"hidden": [1] * 65}, "at most 64 items"),
+        (ScaleRecipe, {"low": -1e308, "high": 1e308}, "greater than or equal to -1000000000"),
+        (ScaleRecipe, {"low": 0, "high": 1, "divisor": 1e-320}, "greater than or equal to 0.00000"),
+        (DerivedPairsRecipe, {"weights": {"a": 1e308}}, "less than or equal to 1000000"),
+        (DerivedPairsRecipe, {"weights": {"a": 1}, "loss_weight": 1e-300}, "greater than or equal"),
+        (EvaluationRecipe, {"resamples": 10**15}, "less than or equal to 1000000"),
+        (Recipe, {"seed": 2**63}, "less than or equal to 9223372036854775807"),
+        (Recipe, {"threads": 100_000}, "less than or equal to 1024"),
+        (DebiasRecipe, {"nuisances": ["v", "v"]}, "every nuisance must stand once; got 'v' twice"),
+        (GatingRecipe, {"hidden": [8, 0]}, "every width must be from 1 to 16,384; got 0"),
         (GatingRecipe, {"temperature": float("inf")}, "finite number"),
         (EvaluationRecipe, {"folds": 3, "rounds": 4}, "`rounds` must be at most `folds` = 3; got"),
         (EvaluationRecipe, {"folds": 2}, "greater than or equal to 3"),
@@ -79,6 +96,32 @@ def test_options_carry_every_setting_to_the_backbone():
 def test_value_outside_its_range_is_named(part, values, text):
     with pytest.raises(ValidationError, match=text):
         part(**values)
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "text"),
+    [
+        (GatingRecipe, {"temperature": True}, "valid number"),
+        (GatingRecipe, {"temperature": "5"}, "valid number"),
+        (GatingRecipe, {"max_steps": True}, "valid integer"),
+        (GatingRecipe, {"max_steps": 5.0}, "valid integer"),
+        (GatingRecipe, {"max_steps": "5"}, "valid integer"),
+        (GatingRecipe, {"standardise": "yes"}, "valid boolean"),
+        (FeaturesRecipe, {"layers": [True]}, "valid integer"),
+        (RidgeRecipe, {"intercept": 1}, "valid boolean"),
+        (SourceRecipe, {"path": "x", "values": {"yes": True}}, "valid number"),
+    ],
+)
+def test_only_a_number_is_a_number_and_only_a_truth_value_a_truth_value(part, values, text):
+    with pytest.raises(ValidationError, match=text):
+        part(**values)
+
+
+def test_whole_number_and_exponent_without_a_point_are_numbers():
+    # YAML reads `1e-3` as a text.
+    made = GatingRecipe(temperature=5, learning_rate="1e-3", weight_decay="+2E-1")
+    assert (made.temperature, made.learning_rate, made.weight_decay) == (5.0, 0.001, 0.2)
+    assert isinstance(made.temperature, float)
 
 
 @settings(max_examples=20, deadline=None)

@@ -110,6 +110,21 @@ def test_objective_on_prompts_of_too_few_folds_is_named():
     assert "'x'" not in str(e.value)
 
 
+@pytest.mark.parametrize("rounds", [1, 4])
+def test_objective_that_varies_in_one_fold_alone_is_named_where_that_is_held_out(rounds):
+    rows = make_rows()
+    for row in rows.rated:
+        row.ratings["y"] = 3 if row.prompt == prompt(5) else 2
+    prompts = [row.prompt for row in [*rows.rated, *rows.pairs]]
+    (fold,) = {f for p, f in zip(prompts, folds_of(prompts, 4, "0"), strict=True) if p == prompt(5)}
+    if fold >= rounds:  # never held out
+        assign_folds(rows, n_folds=4, rounds=rounds, salt="0")
+        return
+    text = rf"^ratings of 'y' must vary outside fold {fold} of .*; all \d+ there are 0.5 \(normal"
+    with pytest.raises(DataError, match=text):
+        assign_folds(rows, n_folds=4, rounds=rounds, salt="0")
+
+
 def test_pairs_on_prompts_of_too_few_folds_are_refused():
     with pytest.raises(DataError, match=r"preference pairs must be on prompts .* found in 2$"):
         assign_folds(make_rows(p=2), n_folds=4, rounds=4, salt="3")

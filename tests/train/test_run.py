@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import armorm.train.run as run_module
-from armorm.errors import DataError, MissingDependency, RecipeError, StorageError
+from armorm.errors import BundleError, DataError, MissingDependency, RecipeError, StorageError
 from armorm.evaluate.report import read_report
 from armorm.model.bundle import load_bundle
 from armorm.train.run import train
@@ -154,18 +154,23 @@ def test_damaged_or_lost_result_is_written_again(copied, trained, damage, conten
 def test_what_a_kill_leaves_is_cleared(copied):
     folder = copied.folder / "run"
     left = [folder / ".report.json.x.part", folder / "stages/ridge/.all.safetensors.x.part"]
-    left += [folder / "plots/.debias.png.x.part"]
+    left += [folder / "plots/.debias.png.x.part", folder / ".dropped-rows.json.x.part"]
     for path in left:
         path.write_text("half")
     for name in (".bundle.x.part", ".bundle.x.old"):
         (folder / name).mkdir()
         (folder / name / "heads.safetensors").write_text("half")
         left.append(folder / name)
-    mine = folder / ".notes"
-    mine.write_text("mine")
+    mine = [".notes", ".a.part", ".b.old", "plots/.mine.png.part", "plots/mine.png", "mine.md"]
+    for name in mine:
+        (folder / name).write_text("mine")
+    shutil.rmtree(folder / "stages/baselines")
+    (folder / "run.json").unlink()
     copied.train()
     assert not [path for path in left if path.exists()]
-    assert mine.exists()
+    assert {(folder / name).read_text() for name in mine} == {"mine"}
+    done = json.loads((folder / "run.json").read_text())
+    assert not [name for name in done["files"] if "mine" in name]
 
 
 def test_two_runs_never_share_a_folder(copied, content):
@@ -179,8 +184,55 @@ def test_two_runs_never_share_a_folder(copied, content):
 
 def test_folder_that_is_a_file_is_refused(project):
     (project.folder / "run").write_text("a file")
-    with pytest.raises(StorageError, match=r"run: cannot be written: File exists"):
+    with pytest.raises(StorageError, match=r"run: cannot be written: Not a directory"):
         project.train()
+
+
+@pytest.mark.parametrize("own", ["stages", "run.json", ".lock"])
+def test_only_a_folder_of_a_run_is_written_into(project, content, monkeypatch, own):
+    folder = project.folder / "run"
+    for name in (".a.part", "plots/mine.txt", "report.md"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+    before = content(folder)
+    text = r"run: a run folder must be new, empty or of an earlier run; it holds '.a.part'$"
+    with pytest.raises(StorageError, match=text):
+        project.train()
+    assert content(folder) == before
+    (folder / own).mkdir() if own == "stages" else (folder / own).touch()
+    before = content(folder)
+    monkeypatch.setattr(run_module._Training, "read", far)
+    with pytest.raises(DataError, match="so far it came"):
+        project.train()
+    assert content(folder) == before
+
+
+def far(self):
+    raise DataError("so far it came")
+
+
+def test_empty_folder_may_become_a_run(project, monkeypatch):
+    (project.folder / "run").mkdir()
+    monkeypatch.setattr(run_module._Training, "read", far)
+    with pytest.raises(DataError, match="so far it came"):
+        project.train()
+
+
+def test_bundle_with_other_files_is_refused_before_the_training(copied, monkeypatch, content):
+    monkeypatch.setattr(run_module._Training, "read", refuse)
+    (copied.folder / "run/bundle/mine").write_text("mine")
+    before = content(copied.folder / "run")
+    text = r"run/bundle: a bundle replaces the whole folder; .* other files, 'mine' among them$"
+    with pytest.raises(BundleError, match=text):
+        copied.train()
+    assert content(copied.folder / "run") == before
+
+
+def test_folder_that_cannot_be_made_is_refused_before_the_training(project, monkeypatch):
+    monkeypatch.setattr(run_module._Training, "read", refuse)
+    for folder in ("x" * 300, "/proc/none/run", "recipe.yaml/run"):
+        with pytest.raises(StorageError, match="cannot be written: "):
+            project.train(folder=folder)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +328,58 @@ def test_bad_row_stops_the_run_by_default_and_nothing_is_written(project):
     with pytest.raises(DataError, match=r"rated.jsonl:8: .*'good' must be .* 0 to 4"):
         project.train()
     assert not (project.folder / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "overrides", "text"),
+    [
+        (
+            None,
+            ["features.max_tokens=8"],
+            r"'good' must have at least 10 ratings; got 0; .*; dropped 90 of 90 rows: 90 response "
+            r"alone longer than 8 tokens; `features.max_tokens` sets the longest$",
+        ),
+        (
+            "pairs",
+            [],
+            r"preference pairs must be .*; found in 0; dropped 30 of 90 rows: 30 response alone "
+            r"longer than 64 tokens; `features.max_tokens` sets the longest$",
+        ),
+    ],
+)
+def test_rows_that_are_all_too_long_are_the_cause_that_is_named(project, change, overrides, text):
+    if change is not None:
+        for row in project.pairs:
+            row["chosen"] = "red " * 80
+    with pytest.raises(DataError, match=text):
+        project.train(*overrides)
+
+
+def test_no_row_is_blamed_where_none_was_lost(project):
+    project.recipe["derived_pairs"] = {"weights": {"good": 1.0}, "min_gap": 0.99}
+    for row in project.rated:
+        row["ratings"]["good"] = min(row["ratings"]["good"], 2)
+    with pytest.raises(DataError, match=r"differ by 0.99 or more$"):
+        project.train()
+
+
+def test_settings_that_lead_nowhere_are_one_mistake_of_the_recipe(project, monkeypatch):
+    # As a range in the recipe that is too wide would let them through.
+    start = run_module.GatingSettings
+    monkeypatch.setattr(
+        run_module, "GatingSettings", lambda **how: start(**how | {"temperature": 1e-300})
+    )
+    with pytest.raises(RecipeError, match=r"gating: training must have a finite loss; it has none"):
+        project.train()
+
+
+def test_head_without_noise_estimate_is_kept(project):
+    # So small a penalty leaves no degree of freedom: the noise is NaN, which JSON has not.
+    run = project.train("ridge.alphas=[1e-12]")
+    assert {row.std for row in run.report.objectives} == {None}
+    assert (
+        load_bundle(project.folder / "run/bundle").facts["objectives"]["good"]["noise_std"] is None
+    )
 
 
 @pytest.mark.parametrize("kind", ["derived alone", "derived and real", "one round"])

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression, Ridge
 from torch.testing import assert_close
 
-from armorm.errors import DataError
+from armorm.errors import DataError, RecipeError
 from armorm.heads.gating import GatingSettings, fit_gating
 from armorm.train.cache import StageResult
 from armorm.train.stages import (
@@ -317,6 +317,12 @@ def test_pairs_of_one_fold_cannot_train_a_gate():
         gating_stage(one, used=range(N_FOLDS), rounds=4, settings=SMALL)
     with pytest.raises(DataError, match="there are 0 pairs in 0 folds"):
         gating_stage(one, used=(0, 2, 3), rounds=3, settings=SMALL)
+
+
+def test_settings_that_lead_nowhere_are_a_mistake_of_the_recipe():
+    settings = GatingSettings(hidden=(4,), max_steps=3, temperature=1e-300)
+    with pytest.raises(RecipeError, match=r"^gating: training must have a finite loss; it has no"):
+        gating_stage(random_gate_pairs(), used=[0, 1, 2], rounds=3, settings=settings)
 
 
 def test_black_box_head_is_the_logistic_regression_of_sklearn_on_used_pairs():

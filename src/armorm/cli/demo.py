@@ -15,9 +15,16 @@ from armorm.cli.train import run_and_show
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="The run folder.")] = Path(
-        "runs/quickstart"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            parser=terminal.output_path,
+            metavar="FOLDER",
+            help="The run folder.",
+        ),
+    ] = Path("runs/quickstart"),
 ) -> None:
     """Train on the shipped corpus, show how good the model is, explain one comparison."""
     from armorm.data import DataSource, Drops, read_pairs

@@ -15,7 +15,14 @@ from armorm.cli.main import app
 def train(
     recipe: Annotated[Path, typer.Argument(help="A YAML file; see recipes/.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Run folder; default runs/NAME.")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            parser=terminal.output_path,
+            metavar="FOLDER",
+            help="Run folder; default runs/NAME.",
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -35,7 +42,7 @@ def train(
 
     parsed = load_recipe(recipe, set_ or [])
     if print_recipe:
-        terminal.stdout().print(recipe_yaml(parsed), markup=False, end="")
+        typer.echo(recipe_yaml(parsed), nl=False)
         return
     run_and_show(parsed, output)
 

@@ -219,7 +219,7 @@ def read_cell(cell: str, name: str) -> object:
         return cell
     try:
         return json.loads(cell)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RowProblem(
             "malformed JSON",
             f"`{name}` must hold messages as JSON with double quotes; got {cell[:24]!r}",

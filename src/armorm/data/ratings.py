@@ -86,7 +86,7 @@ def object_in_cell(cell: str) -> object:
     """
     try:
         return json.loads(cell)
-    except ValueError:
+    except (ValueError, RecursionError):
         return cell
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from armorm.data.drops import Drops, RowProblem
@@ -43,9 +44,9 @@ def read_rated(
         The rows in file order, ids distinct.
 
     Raises:
-        DataError: a file is missing, empty or damaged; a bad row under `stop`; all rows of
-            a source are bad under `drop`; a mapped rating column or an ignored objective
-            that no row has.
+        DataError: a file is missing, empty, damaged or listed twice; a bad row under `stop`;
+            all rows of a source are bad under `drop`; a mapped rating column or an ignored
+            objective that no row has.
         MissingDependency: Parquet or hub data without the packages for them.
         ValueError: no sources; `bad_rows` is neither.
     """
@@ -76,8 +77,8 @@ def read_pairs(
         The pairs in file order, ids distinct.
 
     Raises:
-        DataError: a file is missing, empty or damaged; a bad row under `stop`; all rows of
-            a source are bad under `drop`.
+        DataError: a file is missing, empty, damaged or listed twice; a bad row under `stop`;
+            all rows of a source are bad under `drop`.
         MissingDependency: Parquet or hub data without the packages for them.
         ValueError: no sources; `bad_rows` is neither.
     """
@@ -142,6 +143,13 @@ def _either(parser: RowParser) -> _Parse:
     return parse
 
 
+def _place(file: DataFile) -> tuple[object, str | None]:
+    """Where the records of a file are, the same however it is spelled."""
+    location = file.location
+    where = location.resolve() if isinstance(location, Path) else file.name
+    return where, file.source.split
+
+
 class _Loop:
     """One reading over all sources: ids are distinct across them."""
 
@@ -154,12 +162,14 @@ class _Loop:
         self._drops = drops
         self._places: dict[str, tuple[DataFile, str, int]] = {}
         self._stems: dict[str, int] = {}
+        self._read: set[tuple[object, DataSource]] = set()
 
     def read(self, source: DataSource, parse_for: Callable[[DataFile], _Parse]) -> list[Any]:
         """Read all files of one source; at least one row is left."""
         rows: list[Any] = []
         own = Drops()
         for file in files_of(source):
+            self._check_new(file)
             parse, prefix = parse_for(file), self._prefix(file)
             for record in records_of(file):
                 try:
@@ -188,6 +198,14 @@ class _Loop:
             self._claim(row.id, file, record)
         return row
 
+    def _check_new(self, file: DataFile) -> None:
+        """Refuse a file that has been read in the same way, whose rows would all stand twice."""
+        how = file.source
+        key = (_place(file), repr((how.split, how.source, how.columns, how.ignore, how.values)))
+        if key in self._read:
+            raise DataError(f"{file.name}: the file is listed twice")
+        self._read.add(key)
+
     def _prefix(self, file: DataFile) -> str:
         """Return the start of generated ids, distinct for files of one name."""
         n = self._stems[file.stem] = self._stems.get(file.stem, 0) + 1
@@ -197,9 +215,8 @@ class _Loop:
         """Take an id that no row has had."""
         if identity in self._places:
             first, unit, number = self._places[identity]
-            raise RowProblem(
-                "duplicate id",
-                f"id {identity!r} must be unique; "
-                f"{first.locate(Record(unit, number, None))} has it too",
-            )
+            has_it = f"{first.locate(Record(unit, number, None))} has it too"
+            if (_place(first), number) == (_place(file), record.number):
+                has_it = "the file is listed twice"
+            raise RowProblem("duplicate id", f"id {identity!r} must be unique; {has_it}")
         self._places[identity] = (file, record.unit, record.number)

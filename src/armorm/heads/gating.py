@@ -106,7 +106,8 @@ def fit_gating(
     Raises:
         ValueError: shapes that disagree; entries that are not finite; no pair; weights that
             are negative or all 0; `steps` outside 0..max_steps or together with validation;
-            initial weights missing, or given for another start.
+            initial weights missing, or given for another start; settings under which no look
+            has a finite loss, or the last state of a refit is not finite.
 
     Source:
         arXiv 2406.12845 section 3.2. Differs in the early stopping, the entropy term, the
@@ -196,6 +197,13 @@ class _Run:
     def result(self) -> GatingFit:
         """Put the best state back."""
         loss, step, state = self.best
+        if not state or not all(bool(value.isfinite().all()) for value in state.values()):
+            s, beta = self.settings, self.settings.beta_init
+            raise ValueError(
+                "training must have a finite loss; it has none with "
+                f"`learning_rate` = {s.learning_rate:g}, `temperature` = {s.temperature:g} and "
+                f"`beta_init` = {'fitted' if beta is None else format(beta, 'g')}"
+            )
         beta = float(state.pop("log_beta").exp())
         self.network.load_state_dict(state)
         self.network.eval()

@@ -175,18 +175,14 @@ class RewardModel:
                 f"{facts['digest'][:12]}…; {name!r} has digest {digest[:12]}…: "
                 "the heads were fitted on another backbone, their scores would mean nothing"
             )
-        options = FeatureOptions.from_facts(facts)
-        return cls(
-            bundle,
-            load_backbone(
-                name,
-                revision=revision,
-                device=device,
-                dtype=facts["dtype"],
-                options=options,
-                digest=digest,
-            ),
-        )
+        options, dtype = FeatureOptions.from_facts(facts), facts["dtype"]
+        kept: dict[str, Any] = {
+            "revision": revision,
+            "dtype": dtype,
+            "options": options,
+            "digest": digest,
+        }
+        return cls(bundle, load_backbone(name, device=device, **kept))
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -385,15 +381,11 @@ class RewardModel:
 
 def _check_list(conversations: Any) -> None:
     """Raise unless there is a list of conversations, whatever they are."""
-    if isinstance(conversations, Conversation | Mapping | str):
-        raise DataError(
-            "`conversations` must be a list of conversations; got one "
-            f"{type(conversations).__name__}: put it in a list, or use `explain`"
-        )
-    if not isinstance(conversations, Iterable):
-        raise DataError(
-            f"`conversations` must be a list of conversations; got {type(conversations).__name__}"
-        )
+    one = isinstance(conversations, Conversation | Mapping | str)
+    if one or not isinstance(conversations, Iterable):
+        found = type(conversations).__name__
+        hint = f"one {found}: put it in a list, or use `explain`" if one else found
+        raise DataError(f"`conversations` must be a list of conversations; got {hint}")
 
 
 def shortest(value: float) -> float:

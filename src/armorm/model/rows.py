@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -132,7 +134,9 @@ def usable_rows(
         DataError: there were rows, and none is left.
     """
     conversations = [c for row in rows for c in conversations_of(row)]
-    tokenized = iter(backbone.tokenize(conversations, cuts=backbone.cuts(conversations)))
+    lenient = copy(backbone)  # a row that the chat template refuses is counted as well
+    lenient.options = replace(backbone.options, bad_rows="drop")
+    tokenized = iter(lenient.tokenize(conversations, cuts=lenient.cuts(conversations)))
     kept: list[AnyRow] = []
     first_reason = ""
     for row in rows:

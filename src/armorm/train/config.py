@@ -5,13 +5,16 @@ It knows nothing of files; `armorm.train.recipe` reads them.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
+    Strict,
     Tag,
     field_validator,
     model_validator,
@@ -32,9 +35,30 @@ def _form(value: Any) -> str:
 
 
 MappingOrText = Annotated[
-    Annotated[_Mapping, Tag(TAGS[0])] | Annotated[str, Tag(TAGS[1])], Discriminator(_form)
+    Annotated[_Mapping, Tag(TAGS[0])] | Annotated[str, Field(min_length=1), Tag(TAGS[1])],
+    Discriminator(_form),
 ]
 """A setting with two forms: its mistakes are those of the form that was chosen."""
+
+
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+def _exponent(value: Any) -> Any:
+    """Read `1e-3`, which YAML takes for a text."""
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+
+
+# Nothing but a number is one: not a truth value, and not a text in quotes.
+_Flag = Annotated[bool, Strict()]
+_Whole = Annotated[int, Strict()]
+_Number = Annotated[float, BeforeValidator(_exponent), Strict()]
+# Bounds far beyond any use, inside which the arithmetic of a run stays finite.
+_Count = Annotated[_Whole, Field(ge=1, le=10**9)]
+_Rating = Annotated[_Number, Field(ge=-1e9, le=1e9)]
+
+_WIDEST = 16_384
+_ALPHAS = (1e-12, 1e12)
 
 
 class _Part(BaseModel):
@@ -57,24 +81,22 @@ class BackboneRecipe(_Part):
 class FeaturesRecipe(_Part):
     """How conversations become features."""
 
-    max_tokens: int | None = Field(
+    max_tokens: _Count | None = Field(
         default=None, ge=8, description="None: the backbone's own limit."
     )
     too_long: Literal["drop", "truncate"] = "drop"
-    token_budget: int = Field(default=8192, ge=8, description="Padded tokens a batch.")
+    token_budget: _Count = Field(default=8192, ge=8, description="Padded tokens a batch.")
     padding_side: Literal["right", "left"] = "right"
-    shard_rows: int = Field(
-        default=256, ge=1, description="Rows a shard; a kill loses at most one."
-    )
+    shard_rows: _Count = Field(default=256, description="Rows a shard; a kill loses at most one.")
     store_dtype: Literal["float32", "bfloat16"] = "float32"
     pooling: Literal["mean", "cls"] = Field(default="mean", description="Encoders only.")
-    layers: tuple[int, ...] = Field(default=(-1,), min_length=1, description="Encoders only.")
+    layers: tuple[_Whole, ...] = Field(default=(-1,), min_length=1, description="Encoders only.")
     blocks: tuple[str, ...] = Field(
         default=("response", "prompt", "product", "difference"),
         min_length=1,
         description="Encoders only.",
     )
-    normalise: bool = Field(default=False, description="Encoders only: pooled states of length 1.")
+    normalise: _Flag = Field(default=False, description="Encoders only: pooled states of length 1.")
 
     def options(self, bad_rows: str = "stop") -> FeatureOptions:
         """Return what a backbone takes; how features are stored is not part of it."""
@@ -95,16 +117,16 @@ class SourceRecipe(_Part):
     source: str | None = None
     columns: dict[str, MappingOrText[dict[str, str]]] = {}
     ignore: tuple[str, ...] = ()
-    values: dict[str, float | None] = Field(default={}, description="Ratings written as text.")
+    values: dict[str, _Number | None] = Field(default={}, description="Ratings written as text.")
 
 
 class ScaleRecipe(_Part):
     """A rating scale; `[low, high]` in a recipe is short for its first two keys."""
 
-    low: float
-    high: float
-    offset: float | None = None
-    divisor: float | None = Field(default=None, gt=0)
+    low: _Rating
+    high: _Rating
+    offset: _Rating | None = None
+    divisor: _Number | None = Field(default=None, ge=1e-6, le=1e9)
 
     @model_validator(mode="after")
     def _low_below_high(self) -> ScaleRecipe:
@@ -116,9 +138,13 @@ class ScaleRecipe(_Part):
 class DerivedPairsRecipe(_Part):
     """Preference pairs made from ratings of responses to one prompt."""
 
-    weights: dict[str, float] = Field(min_length=1, description="Aggregate: objective -> weight.")
-    min_gap: float = Field(default=0.25, gt=0, lt=1, description="In normalised rating.")
-    loss_weight: float = Field(default=1.0, gt=0, description="Weight of such a pair in the loss.")
+    weights: dict[str, Annotated[_Number, Field(ge=-1e6, le=1e6)]] = Field(
+        min_length=1, description="Aggregate: objective -> weight."
+    )
+    min_gap: _Number = Field(default=0.25, gt=0, lt=1, description="In normalised rating.")
+    loss_weight: _Number = Field(
+        default=1.0, ge=1e-6, le=1e6, description="Weight of such a pair in the loss."
+    )
 
     @field_validator("weights")
     @classmethod
@@ -131,15 +157,16 @@ class DerivedPairsRecipe(_Part):
 class RidgeRecipe(_Part):
     """The ridge head."""
 
-    intercept: bool = True
-    alphas: tuple[float, ...] = Field(default=tuple(10.0**e for e in range(-4, 5)), min_length=1)
+    intercept: _Flag = True
+    alphas: tuple[_Number, ...] = Field(default=tuple(10.0**e for e in range(-4, 5)), min_length=1)
 
     @field_validator("alphas")
     @classmethod
-    def _positive(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
+    def _in_range(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
+        low, high = _ALPHAS
         for alpha in alphas:
-            if not alpha > 0:
-                raise ValueError(f"every alpha must be positive; got {alpha:g}")
+            if not low <= alpha <= high:
+                raise ValueError(f"every alpha must be from {low:g} to {high:g}; got {alpha:g}")
         return tuple(sorted(set(alphas)))
 
 
@@ -149,29 +176,39 @@ class DebiasRecipe(_Part):
     nuisances: tuple[str, ...] = ("verbosity",)
     reference: Literal["rated", "pairs", "all"] = "all"
 
+    @field_validator("nuisances")
+    @classmethod
+    def _distinct(cls, nuisances: tuple[str, ...]) -> tuple[str, ...]:
+        for name in nuisances:
+            if nuisances.count(name) > 1:
+                raise ValueError(f"every nuisance must stand once; got {name!r} twice")
+        return nuisances
+
 
 class GatingRecipe(_Part):
     """The gating network; the defaults are the paper's sizes."""
 
-    hidden: tuple[int, ...] = (1024, 1024, 1024)
-    temperature: float = Field(default=10.0, gt=0)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    batch_size: int = Field(default=1024, ge=1)
-    max_steps: int = Field(default=2000, ge=1)
-    patience: int = Field(default=20, ge=1, description="Looks without a better loss.")
-    eval_every: int = Field(default=20, ge=1, description="Steps between evaluations.")
-    entropy_weight: float = Field(default=0.0, ge=0)
+    hidden: tuple[_Whole, ...] = Field(default=(1024, 1024, 1024), max_length=64)
+    temperature: _Number = Field(default=10.0, ge=1e-6, le=1e6)
+    learning_rate: _Number = Field(default=1e-3, gt=0, le=10)
+    weight_decay: _Number = Field(default=0.0, ge=0, le=1e3)
+    batch_size: _Count = 1024
+    max_steps: _Count = 2000
+    patience: _Count = Field(default=20, description="Looks without a better loss.")
+    eval_every: _Count = Field(default=20, description="Steps between evaluations.")
+    entropy_weight: _Number = Field(default=0.0, ge=0, le=1e3)
     initial: Literal["uniform", "fixed_weights", "random"] = "uniform"
-    standardise: bool = Field(default=True, description="Prompt features of mean 0, variance 1.")
-    beta_init: float | None = Field(default=None, gt=0, description="None: fitted to the start.")
+    standardise: _Flag = Field(default=True, description="Prompt features of mean 0, variance 1.")
+    beta_init: _Number | None = Field(
+        default=None, ge=1e-6, le=1e6, description="None: fitted to the start."
+    )
 
     @field_validator("hidden")
     @classmethod
     def _widths(cls, hidden: tuple[int, ...]) -> tuple[int, ...]:
         for width in hidden:
-            if width < 1:
-                raise ValueError(f"every width must be at least 1; got {width}")
+            if not 1 <= width <= _WIDEST:
+                raise ValueError(f"every width must be from 1 to {_WIDEST:,}; got {width}")
         return hidden
 
 
@@ -182,9 +219,11 @@ class EvaluationRecipe(_Part):
     split, for data so large that a fold more would cost more than it tells.
     """
 
-    folds: int = Field(default=5, ge=3)
-    rounds: int | None = Field(default=None, ge=1, description="None: every fold takes its turn.")
-    resamples: int = Field(default=2000, ge=100, description="Of the bootstrap, by prompt.")
+    folds: _Whole = Field(default=5, ge=3, le=10_000)
+    rounds: _Count | None = Field(default=None, description="None: every fold takes its turn.")
+    resamples: _Whole = Field(
+        default=2000, ge=100, le=10**6, description="Of the bootstrap, by prompt."
+    )
 
     @model_validator(mode="after")
     def _rounds_fit(self) -> EvaluationRecipe:
@@ -197,9 +236,9 @@ class Recipe(_Part):
     """A complete description of a run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = Field(default=0, ge=0)
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads; None: as torch finds."
+    seed: _Whole = Field(default=0, ge=0, le=2**63 - 1)
+    threads: _Whole | None = Field(
+        default=None, ge=1, le=1024, description="CPU threads; None: as torch finds."
     )
     backbone: BackboneRecipe
     features: FeaturesRecipe = FeaturesRecipe()

@@ -212,7 +212,7 @@ def with_heads(
             update={
                 "alpha": float(tensors["alpha"][j]),
                 "at_edge": bool(tensors["at_edge"][j]),
-                "std": float(tensors["noise_variance"][j]) ** 0.5,
+                "std": _number(float(tensors["noise_variance"][j]) ** 0.5),
                 "spearman_with_nuisance_before": debias and debias.before.get(row.name),
                 "spearman_with_nuisance_after": debias and debias.after.get(row.name),
             }

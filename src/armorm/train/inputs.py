@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from armorm.data import (
@@ -166,7 +167,7 @@ def assign_folds(rows: Rows, *, n_folds: int, rounds: int, salt: str) -> Folds:
 
     Raises:
         DataError: there are fewer prompts than folds; an objective, or the pairs, are on
-            prompts of too few folds.
+            prompts of too few folds; an objective is constant once a fold is held out.
     """
     prompts = [row.prompt for row in [*rows.rated, *rows.pairs]]
     if (n_prompts := len({group_of(prompt) for prompt in prompts})) < n_folds:
@@ -176,32 +177,50 @@ def assign_folds(rows: Rows, *, n_folds: int, rounds: int, salt: str) -> Folds:
         )
     numbers = folds_of(prompts, n_folds, salt)
     folds = Folds(dict(zip(prompts, numbers, strict=True)), n_folds, rounds)
-    check_folds(folds, rows.rated or None, rows.pairs or None, rows.objectives)
+    check_folds(folds, rows, rows.rated or None, rows.pairs or None)
     return folds
 
 
 def check_folds(
     folds: Folds,
+    rows: Rows,
     rated: Sequence[RatedResponse] | None,
     pairs: Sequence[PreferencePair] | None,
-    objectives: Sequence[str],
 ) -> None:
     """Refuse rows on which some fit would have nothing to learn from or to be judged by.
 
     Args:
         folds: The fold of each prompt.
+        rows: Names and scales of the objectives.
         rated: The rated rows; None where the ridge head is given.
         pairs: The preference pairs; None where all are derived from ratings.
-        objectives: Names of axis k.
 
     Raises:
-        DataError: an objective, or the pairs, are on prompts of too few folds.
+        DataError: an objective, or the pairs, are on prompts of too few folds; an objective
+            is constant once a fold is held out.
     """
     if rated is not None:
-        for name in objectives:
+        for name in rows.objectives:
             folds.check(f"ratings of {name!r}", (r.prompt for r in rated if name in r.ratings))
+        _check_variance(folds, rated, rows)
     if pairs is not None:
         folds.check("preference pairs", (row.prompt for row in pairs))
+
+
+def _check_variance(folds: Folds, rated: Sequence[RatedResponse], rows: Rows) -> None:
+    """Refuse an objective that has no variance outside a fold that is held out."""
+    matrix = rating_matrix(rated, rows.objectives, rows.scales)
+    numbers = np.array([folds.of[row.prompt] for row in rated])
+    for held_out in range(folds.rounds):
+        outside = matrix[numbers != held_out]
+        for name, column in zip(rows.objectives, outside.T, strict=True):
+            values = column[~np.isnan(column)]
+            if values.min() == values.max():
+                raise DataError(
+                    f"ratings of {name!r} must vary outside fold {held_out} of "
+                    f"`evaluation.folds`, which is held out in its turn; all {len(values)} there "
+                    f"are {values[0]:g} (normalised)"
+                )
 
 
 def rated_conversations(rows: Rows) -> list[Conversation]:
@@ -237,7 +256,8 @@ def line_up(
 
     Raises:
         DataError: after rows that the backbone could not take were dropped, an objective
-            has fewer than 10 ratings or no variance, or what is left is in too few folds.
+            has fewer than 10 ratings or no variance, also with a fold held out, or what is
+            left is in too few folds.
     """
     rated_rows, rated_set = rows.rated, None
     if rated is not None:
@@ -267,9 +287,9 @@ def line_up(
         )
     check_folds(
         folds,
+        rows,
         None if rated is None else rated_rows,
         None if pairs is None else pair_rows,
-        rows.objectives,
     )
     return TrainingData(list(rated_rows), list(pair_rows), rated_set, pair_set)
 

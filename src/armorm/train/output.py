@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from armorm.errors import MissingDependency
 from armorm.evaluate.counts import count_rows
 from armorm.evaluate.figures import Report
 from armorm.evaluate.plots import write_plots
-from armorm.evaluate.report import write_report
+from armorm.evaluate.report import JSON_NAME, MARKDOWN_NAME, write_report
 from armorm.model.bundle import Bundle, save_bundle
 from armorm.model.card import model_card
 from armorm.storage import digest_file, storage_errors, write_bytes, write_json
@@ -35,13 +34,8 @@ from armorm.train.figures import (
 )
 from armorm.train.folds import Fit, Fitter, Settings
 from armorm.train.inputs import TrainingData
+from armorm.train.place import BUNDLE, DONE, DROPPED, RECIPE, pictures_of, remove_pictures
 from armorm.types import Scale
-
-PLOTS = "plots"
-"""Folder of the pictures."""
-
-DONE = "run.json"
-"""Written last; holds the fingerprint of the run and the digests of what it left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +109,18 @@ def save_run(fitted: Fitted, report: Report, folder: Path, *, key: str) -> Repor
     """
     with storage_errors(folder):
         (folder / DONE).unlink(missing_ok=True)
-    shutil.rmtree(folder / PLOTS, ignore_errors=True)
-    write_bytes(folder / "recipe.yaml", recipe_yaml(fitted.recipe).encode())
-    write_json(folder / "dropped-rows.json", fitted.drops.as_dict())
+    remove_pictures(folder)
+    write_bytes(folder / RECIPE, recipe_yaml(fitted.recipe).encode())
+    write_json(folder / DROPPED, fitted.drops.as_dict())
     bundle = _bundle(fitted, report)
-    save_bundle(bundle, folder / "bundle", card=model_card(bundle))
+    save_bundle(bundle, folder / BUNDLE, card=model_card(bundle))
     try:
         pictures = write_plots(report, folder)
     except MissingDependency as error:  # no reason to lose the figures themselves
         pictures, report = (), report.model_copy(update={"notes": (*report.notes, str(error))})
     write_report(report, folder, pictures=pictures)
-    left = [
-        folder / name for name in ("dropped-rows.json", "recipe.yaml", "report.json", "report.md")
-    ]
-    left += [*folder.glob("bundle/*"), *folder.glob(f"{PLOTS}/*")]
+    left = [folder / name for name in (DROPPED, RECIPE, JSON_NAME, MARKDOWN_NAME)]
+    left += [*(folder / BUNDLE).iterdir(), *pictures_of(folder)]
     files = {path.relative_to(folder).as_posix(): digest_file(path) for path in sorted(left)}
     write_json(folder / DONE, {"key": key, "armorm": __version__, "files": files})
     return report

@@ -5,7 +5,7 @@ It opens no data file and loads no backbone.
 
 from __future__ import annotations
 
-import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,24 @@ from pydantic import BaseModel, ValidationError
 from armorm.data import DataSource
 from armorm.errors import RecipeError, nearest
 from armorm.train.config import TAGS, Recipe, ScaleRecipe, SourceRecipe
+
+_SHORT_FORMS = {
+    "BackboneRecipe": "a text or a mapping",
+    "SourceRecipe": "a text or a mapping",
+    "ScaleRecipe": "`[low, high]` or a mapping",
+}
+"""What may stand for a part of a recipe that is not always a mapping, by its class."""
+
+_FORMS = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+}
+"""Types in the words of YAML, by pydantic's name of the error."""
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -32,9 +50,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         The recipe.
 
     Raises:
-        RecipeError: the file does not exist, is not UTF-8 or not YAML; keys are
-            unknown or missing; values are out of range; names do not match. All
-            mistakes are reported at once, one line each.
+        RecipeError: the file does not exist, is not UTF-8 or not YAML; keys stand
+            twice, are unknown or missing; values are out of range; names do not match.
+            All mistakes are reported at once, one line each.
     """
     content = _expand(_read_yaml(path))
     mistakes = [m for item in overrides if (m := _override(content, item))]
@@ -63,7 +81,9 @@ def parse_recipe(content: Any, *, where: str = "recipe", folder: Path | None = N
     try:
         recipe = Recipe.model_validate(expanded)
     except ValidationError as error:
-        lines = [_sentence(e) for e in error.errors(include_url=False)]
+        found = error.errors(include_url=False)
+        # A list whose items are mistakes is not short of items.
+        lines = [_sentence(e) for e in found if e["type"] != "too_short" or not e["input"]]
         lines += _unknown_names_of(expanded)
         raise RecipeError(f"{where}: {line}" for line in dict.fromkeys(lines)) from None
     mistakes = [f"{where}: {m}" for m in _mismatches(recipe)]
@@ -85,19 +105,37 @@ def _read_yaml(path: Path) -> Any:
     except OSError as error:
         raise RecipeError([f"{path}: cannot be read: {error.strerror}"]) from None
     try:
-        content = yaml.load(text, Loader=_UniqueKeys)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = "" if mark is None else f"{mark.line + 1}:"
-        raise RecipeError([f"{path}:{line} not YAML: {error.problem}"]) from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise RecipeError([f"{path}:{line}: not YAML: {str(error).splitlines()[0]}"]) from None
-    except ValueError as error:  # a date or a number that is none, such as 2024-13-01
-        raise RecipeError([f"{path}: not YAML: {error}"]) from None
+        content = _parse(text)
+    except _NotYaml as error:
+        line = "" if error.line is None else f"{error.line}:"
+        raise RecipeError([f"{path}:{line} not YAML: {error}"]) from None
     if content is None:
         raise RecipeError([f"{path}: the recipe is empty"])
     return content
+
+
+class _NotYaml(Exception):
+    """What is wrong with a text, and on which line, from 1, where that is known."""
+
+    def __init__(self, problem: object, line: int | None = None) -> None:
+        super().__init__(str(problem))
+        self.line = line
+
+
+def _parse(text: str) -> Any:
+    """Parse YAML whose keys are distinct."""
+    try:
+        return yaml.load(text, Loader=_UniqueKeys)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise _NotYaml(error.problem, None if mark is None else mark.line + 1) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise _NotYaml(str(error).splitlines()[0], line) from None
+    except RecursionError:
+        raise _NotYaml("it is nested too deeply") from None
+    except ValueError as error:  # a date or a number that is none, such as 2024-13-01
+        raise _NotYaml(error) from None
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -120,12 +158,13 @@ class _UniqueKeys(yaml.SafeLoader):
 def _override(content: Any, item: str) -> str | None:
     """Apply one `a.b=value`; return what is wrong with it, if anything."""
     path, sign, text = item.partition("=")
+    shown = _shown(item)
     if not sign or not path:
-        return f"{item!r}: must read key.path=value"
+        return f"{shown}: must read key.path=value"
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
-        return f"{item!r}: the value {text!r} is not YAML"
+        value = _parse(text)
+    except _NotYaml as error:
+        return f"{shown}: the value is not YAML: {error}"
     node = content
     *parents, last = path.split(".")
     for part in parents:
@@ -133,16 +172,23 @@ def _override(content: Any, item: str) -> str | None:
             if node.get(part) is None:
                 node[part] = {}
             node = node[part]
-        elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
-            node = node[int(part)]
+        elif (place := _place(node, part)) is not None:
+            node = node[place]
         else:
-            return f"{item!r}: there is no {part!r} to go into"
-    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
-        node[int(last)] = value
-    elif isinstance(node, dict):
+            return f"{shown}: there is no {_shown(part)} to go into"
+    if isinstance(node, dict):
         node[last] = value
+    elif (place := _place(node, last)) is not None:
+        node[place] = value
     else:
-        return f"{item!r}: there is no {last!r} to set"
+        return f"{shown}: there is no {_shown(last)} to set"
+    return None
+
+
+def _place(node: Any, part: str) -> int | None:
+    """The element of a list that a part of a key names."""
+    if isinstance(node, list) and part.isascii() and part.isdecimal() and len(part) < 10:
+        return int(part) if int(part) < len(node) else None
     return None
 
 
@@ -179,20 +225,44 @@ def _scale(value: Any) -> Any:
 def _sentence(error: Any) -> str:
     """One pydantic error as `key.path: what must hold; what was found`."""
     location = [part for part in error["loc"] if part not in TAGS]
+    kind, found, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "invalid_key" or location[-1] == "[key]":
+        at = location[: -1 if kind == "invalid_key" else -2]
+        return ".".join(map(str, at)) + ": " * bool(at) + f"keys must be texts; got {_shown(found)}"
     path = ".".join(str(p) for p in location)
-    kind, found = error["type"], error["input"]
     if kind == "extra_forbidden":
         known = _keys_at(location[:-1])
         return f"{path}: unknown key {location[-1]!r}{nearest(str(location[-1]), known)}"
     if kind == "missing":
         return f"{path}: this key must be there; it is missing"
-    message = error["msg"]
-    for speaker in ("Value error, ", "Input ", "String "):
-        message = message.removeprefix(speaker)
     if kind == "value_error":
-        return f"{path}: {message}"
-    message = re.sub(r" or instance of \w+", "", message).replace("should", "must", 1)
-    return f"{path}: {message}; got {found!r}"
+        return f"{path}: {error['msg'].removeprefix('Value error, ')}"
+    if kind in _FORMS:
+        two = kind == "string_type" and TAGS[1] in error["loc"]
+        form = _SHORT_FORMS.get(context.get("class_name"), _FORMS[kind])
+        message = f"must be {'a text or a mapping' if two else form}"
+    elif kind == "too_short":
+        message = f"must have at least {context['min_length']} item"
+    elif kind == "too_long":
+        message = f"must have at most {context['max_length']} items"
+    else:  # a bound, a pattern or a choice, in words that fit
+        message = "must" + error["msg"].partition("should")[2]
+    return f"{path}: {message}; got {_shown(found)}"
+
+
+def _shown(value: Any) -> str:
+    """A value in a message, in the words of YAML, never longer than a line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    try:
+        return _REPR.repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "a number that is too long to show"
+
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = 80
+_REPR.maxlevel = 3
 
 
 def _keys_at(location: Sequence[Any]) -> list[str]:
@@ -266,12 +336,13 @@ def _unknown_names_of(content: Mapping[Any, Any]) -> list[str]:
         return value if isinstance(value, kind) else kind()
 
     scales = part(content.get("scales"), dict)
-    objectives = tuple(dict.fromkeys(name for of in scales.values() for name in part(of, dict)))
+    objectives = dict.fromkeys(name for of in scales.values() for name in part(of, dict))
     if not objectives or isinstance(content.get("ridge"), str):
         return []
     nuisances = part(part(content.get("debias"), dict).get("nuisances"), list)
     weights = part(part(content.get("derived_pairs"), dict).get("weights"), dict)
-    return list(_unknown_names(objectives, map(str, nuisances), map(str, weights)))
+    names = [[name for name in found if isinstance(name, str)] for found in (nuisances, weights)]
+    return list(_unknown_names([name for name in objectives if isinstance(name, str)], *names))
 
 
 def _resolve(recipe: Recipe, folder: Path) -> Recipe:

@@ -19,7 +19,14 @@ from typing import Any
 import torch
 
 from armorm.data import DataSource, Drops
-from armorm.errors import BundleError, DataError, RecipeError, StorageError, nearest
+from armorm.errors import (
+    BundleError,
+    DataError,
+    FeatureError,
+    RecipeError,
+    StorageError,
+    nearest,
+)
 from armorm.evaluate.figures import Report
 from armorm.evaluate.report import read_report
 from armorm.features.backbone import describe_backbone, load_backbone
@@ -49,11 +56,9 @@ from armorm.train.inputs import (
     read_rows,
     stage_inputs,
 )
-from armorm.train.output import DONE, PLOTS, Fitted, make_report, save_run, scales_of
+from armorm.train.output import Fitted, make_report, save_run, scales_of
+from armorm.train.place import BUNDLE, DONE, LOCK, STAGES, check_place, clear_place
 from armorm.types import Conversation
-
-LOCK = ".lock"
-"""Held while a run writes into its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +106,17 @@ def train(recipe: Recipe, folder: Path, *, watch: Watch = lambda stage, done, to
 
     Raises:
         DataError: a row, an objective or a file is not what it must be.
-        RecipeError: names of the recipe are not those of the given ridge head.
+        RecipeError: names of the recipe are not those of the given ridge head; its gating
+            settings lead nowhere.
         FeatureError: the backbone cannot be loaded or used.
-        BundleError: the given ridge head cannot be used with the backbone.
-        StorageError: the disk is full or fails, or another run uses the folder.
+        BundleError: the given ridge head cannot be used with the backbone; the folder of
+            the bundle holds other files.
+        StorageError: the disk is full or fails; the folder holds what is not of a run, or
+            another run uses it.
         MissingDependency: data or backbone need an extra.
     """
     with _threads(recipe.threads):
+        check_place(folder)
         training = _Training(recipe, folder, watch)
         # Everything that can be wrong with the input is looked at before a file is written.
         training.read()
@@ -235,9 +244,9 @@ class _Training:
             )
             if not whole:
                 return None
-            load_bundle(self.folder / "bundle")
+            load_bundle(self.folder / BUNDLE)
             report = read_report(self.folder)
-        except (OSError, ValueError, KeyError, TypeError, BundleError, DataError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, BundleError, DataError):
             return None
         return Run(self.folder, report, (), (), report.notes, time.monotonic() - self.started)
 
@@ -245,22 +254,37 @@ class _Training:
         """Features of all rows, lined up with ratings and folds, and their fingerprints."""
         keys: dict[str, str] = {}
         rated = pairs = None
+        n_unused = self.drops.total
         if rows.rated:
             rated = self._features("rated", rated_conversations(rows), keys)
         if rows.pairs:
             pairs = self._features("pairs", pair_conversations(rows), keys)
+        try:
+            return self._lined_up(rows, rated, pairs), keys
+        except DataError as error:
+            if self.drops.total == n_unused:
+                raise
+            raise DataError(
+                f"{error}; {self.drops.sentence(self.n_read)}; `features.max_tokens` sets the "
+                "longest"
+            ) from error
+
+    def _lined_up(
+        self, rows: Rows, rated: FeatureSet | None, pairs: FeatureSet | None
+    ) -> TrainingData:
+        """Rows and features in one order, with the pairs that ratings make."""
         data = line_up(rows, rated, pairs, self.folds)
         wanted = self.recipe.derived_pairs
-        if wanted is not None and rated is not None:
-            data = derive(
-                rows,
-                data,
-                rated,
-                weights=wanted.weights,
-                min_gap=wanted.min_gap,
-                loss_weight=wanted.loss_weight,
-            )
-        return data, keys
+        if wanted is None or rated is None:
+            return data
+        return derive(
+            rows,
+            data,
+            rated,
+            weights=wanted.weights,
+            min_gap=wanted.min_gap,
+            loss_weight=wanted.loss_weight,
+        )
 
     def _features(
         self, name: str, conversations: list[Conversation], keys: dict[str, str]
@@ -279,13 +303,16 @@ class _Training:
                 self.backbone = load_backbone(
                     **self._backbone_id(), device=self.recipe.backbone.device
                 )
-            found = extract_features(
-                self.backbone,
-                conversations,
-                folder=folder,
-                progress=lambda done, total: self.watch(f"features: {name}", done, total),
-                **how,
-            )
+            try:
+                found = extract_features(
+                    self.backbone,
+                    conversations,
+                    folder=folder,
+                    progress=lambda done, total: self.watch(f"features: {name}", done, total),
+                    **how,
+                )
+            except FeatureError as error:
+                raise FeatureError(f"features of {name}: {error}") from error
         count_unused(found, name, self.drops, sides=2 if name == "pairs" else 1)
         return found
 
@@ -304,7 +331,7 @@ class _Training:
             gating=GatingSettings(**recipe.gating.model_dump(), seed=recipe.seed),
         )
         return Fitter(
-            cache=StageCache(self.folder / "stages"),
+            cache=StageCache(self.folder / STAGES),
             rated=data.rated,
             pairs=data.pairs,
             derived=data.derived,
@@ -360,18 +387,9 @@ def _alone(folder: Path) -> Generator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StorageError(f"{folder}: another run is using this folder") from None
-        _clear(folder)
+        clear_place(folder)
         try:
             yield
         finally:
             if new and [path.name for path in folder.iterdir()] == [LOCK]:
                 shutil.rmtree(folder)
-
-
-def _clear(folder: Path) -> None:
-    """Remove the temporary files and folders of a run that was killed."""
-    own = [folder, *(p for name in ("stages", PLOTS) for p in (folder / name).glob("**/"))]
-    for place in own:
-        for left in [*place.glob(".*.part"), *place.glob(".*.old")]:
-            with storage_errors(left):
-                shutil.rmtree(left) if left.is_dir() else left.unlink()

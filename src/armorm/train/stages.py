@@ -17,7 +17,7 @@ from operator import add
 import torch
 from torch import Tensor
 
-from armorm.errors import DataError
+from armorm.errors import DataError, RecipeError
 from armorm.heads.debias import fit_debias
 from armorm.heads.gating import GatingFit, GatingNetwork, GatingSettings, fit_gating
 from armorm.heads.preference import choose_l2, fit_bradley_terry, fit_fixed_weights
@@ -289,6 +289,7 @@ def gating_stage(
 
     Raises:
         DataError: no used fold has both pairs to train on and pairs to stop on.
+        RecipeError: the settings lead to no finite loss.
     """
     inside = torch.isin(pairs.folds, torch.tensor(list(used)))
     judged = ~pairs.derived if bool((~pairs.derived & inside).any()) else pairs.derived
@@ -334,22 +335,22 @@ def _fit(
     """Train one gate, from the best fixed weights where the settings say so."""
     initial = None
     if settings.initial == "fixed_weights":
-        initial = fit_fixed_weights(
-            pairs.chosen, pairs.rejected, sample_weight=pairs.weight
-        ).weights
-    validation = None
-    if held_out is not None:
-        validation = (held_out.prompt, held_out.chosen, held_out.rejected)
-    return fit_gating(
-        pairs.prompt,
-        pairs.chosen,
-        pairs.rejected,
-        settings=settings,
-        validation=validation,
-        sample_weight=pairs.weight,
-        initial_weights=initial,
-        steps=steps,
-    )
+        fixed = fit_fixed_weights(pairs.chosen, pairs.rejected, sample_weight=pairs.weight)
+        initial = fixed.weights
+    validation = held_out and (held_out.prompt, held_out.chosen, held_out.rejected)
+    try:
+        return fit_gating(
+            pairs.prompt,
+            pairs.chosen,
+            pairs.rejected,
+            settings=settings,
+            validation=validation,
+            sample_weight=pairs.weight,
+            initial_weights=initial,
+            steps=steps,
+        )
+    except ValueError as error:  # of the settings: shapes are ours
+        raise RecipeError([f"gating: {error}"]) from error
 
 
 def load_gate(

@@ -1,0 +1,115 @@
+"""The run folder: what may be written into, and what a killed run left there; the rest is a user's.
+
+A run removes and replaces files by the names that it writes itself, and no others.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from armorm.errors import BundleError, StorageError
+from armorm.evaluate.report import JSON_NAME, MARKDOWN_NAME
+from armorm.model.bundle import BASELINES, CARD, FACTS, HEADS
+from armorm.storage import check_writable, storage_errors
+
+LOCK = ".lock"
+"""Held while a run writes into its folder."""
+DONE = "run.json"
+"""Written last; holds the fingerprint of the run and the digests of what it left."""
+STAGES = "stages"
+"""Folder of the fitted heads."""
+BUNDLE = "bundle"
+"""Folder of what ships."""
+PLOTS = "plots"
+"""Folder of the pictures."""
+RECIPE = "recipe.yaml"
+"""The recipe with every default filled in."""
+DROPPED = "dropped-rows.json"
+"""Counts of the rows that were not used."""
+PICTURES = ("objectives", "preferences", "debias", "gating")
+"""Sections of the report that have a picture, in `PLOTS`."""
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a run folder before anything is read or written.
+
+    Args:
+        folder: The run folder; need not exist.
+
+    Raises:
+        StorageError: it is a file or cannot be written; it holds files and nothing that
+            tells an earlier run.
+        BundleError: its bundle holds files that are not a bundle's.
+    """
+    with storage_errors(folder):
+        names = _names(folder)
+        if names and not names & {LOCK, DONE, STAGES}:
+            raise StorageError(
+                f"{folder}: a run folder must be new, empty or of an earlier run; it holds "
+                f"{min(names)!r}"
+            )
+        others = _names(folder / BUNDLE) - {FACTS, HEADS, BASELINES, CARD}
+    if others:  # as the save says it, but before the training
+        raise BundleError(
+            f"{folder / BUNDLE}: a bundle replaces the whole folder; this one holds other files, "
+            f"{min(others)!r} among them"
+        )
+    check_writable(folder / LOCK)
+
+
+def clear_place(folder: Path) -> None:
+    """Remove the temporary files and folders of a run that was killed.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        StorageError: one of them cannot be removed.
+    """
+    for left in list(_left_behind(folder)):
+        with storage_errors(left):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def remove_pictures(folder: Path) -> None:
+    """Remove the pictures of an earlier report, and their folder where it is then empty.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        StorageError: one of them cannot be removed.
+    """
+    plots = folder / PLOTS
+    with storage_errors(plots):
+        for path in pictures_of(folder):
+            path.unlink()
+        if plots.is_dir() and not any(plots.iterdir()):
+            plots.rmdir()
+
+
+def pictures_of(folder: Path) -> list[Path]:
+    """Return the pictures that the run folder holds."""
+    paths = (folder / PLOTS / f"{name}.png" for name in PICTURES)
+    return [path for path in paths if path.is_file()]
+
+
+def _left_behind(folder: Path) -> Iterator[Path]:
+    """Find what writing one of a run's own files has not finished."""
+    for name in (DONE, RECIPE, DROPPED, JSON_NAME, MARKDOWN_NAME):
+        yield from folder.glob(f".{name}.*.part")
+    for ending in ("part", "old"):
+        yield from folder.glob(f".{BUNDLE}.*.{ending}")
+    for name in PICTURES:
+        yield from (folder / PLOTS).glob(f".{name}.png.*.part")
+    yield from (folder / STAGES).glob("*/.*.safetensors.*.part")
+
+
+def _names(folder: Path) -> set[str]:
+    """Names of what a folder holds; none where there is no folder."""
+    try:
+        return {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return set()
