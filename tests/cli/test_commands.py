@@ -318,7 +318,8 @@ def test_a_full_disk_behind_stdout_leaves_nothing_to_complain_of_at_exit(pairs):
     assert (done.returncode, done.stderr) == (2, text)
 
 
-def test_a_failing_file_is_not_taken_for_stdout():
+def test_a_failing_file_is_not_taken_for_stdout(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["armorm"])
     application = typer.Typer()
 
     @application.command()

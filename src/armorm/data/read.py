@@ -162,7 +162,7 @@ class _Loop:
         self._drops = drops
         self._places: dict[str, tuple[DataFile, str, int]] = {}
         self._stems: dict[str, int] = {}
-        self._read: set[tuple[object, DataSource]] = set()
+        self._read: set[tuple[object, str]] = set()
 
     def read(self, source: DataSource, parse_for: Callable[[DataFile], _Parse]) -> list[Any]:
         """Read all files of one source; at least one row is left."""
