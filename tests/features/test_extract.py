@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,14 @@ from hypothesis import strategies as st
 
 from armorm.errors import FeatureError, StorageError
 from armorm.features.backbone import describe_backbone, load_backbone
-from armorm.features.extract import compute_features, extract_features, feature_fingerprint
+from armorm.features.extract import (
+    compute_features,
+    extract_features,
+    feature_fingerprint,
+    made_with_other,
+)
 from armorm.features.interface import FeatureOptions
-from armorm.features.store import iter_features, load_features, read_manifest
+from armorm.features.store import iter_features, load_features, read_manifest, write_manifest
 from armorm.types import Conversation, Message
 from fakes import HashBackbone, conversations, save_tiny_decoder
 
@@ -417,3 +423,18 @@ def test_damaged_manifest_is_refused(tmp_path):
         path.write_text(text)
         with pytest.raises(FeatureError, match="not the manifest of a feature set"):
             load_features(tmp_path)
+
+
+def test_set_of_other_versions_says_so_and_one_of_these_does_not(tmp_path):
+    extract(tmp_path)
+    assert made_with_other(tmp_path) is None
+    assert made_with_other(tmp_path / "none") is None
+    manifest = read_manifest(tmp_path)
+    for shard in manifest["shards"]:
+        shard["software"]["torch"] = "1.0"
+    manifest.pop("schema")
+    write_manifest(tmp_path, manifest)
+    assert made_with_other(tmp_path) == (
+        f"were extracted with torch 1.0 (now {version('torch')}); "
+        "the last bits may differ from a new run"
+    )

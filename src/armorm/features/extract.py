@@ -207,6 +207,29 @@ def software() -> dict[str, str]:
     return {name: version(name) for name in ("armorm", "torch", "transformers")}
 
 
+def made_with_other(folder: Path) -> str | None:
+    """Say what a finished feature set was extracted with, where that is not what runs now.
+
+    Args:
+        folder: Where `extract_features` wrote it.
+
+    Returns:
+        One sentence without the name of the set; None where versions and thread count
+        are the same, or there is no set.
+    """
+    manifest = read_manifest(folder)
+    now = {**software(), "threads": str(torch.get_num_threads())}
+    found: dict[str, None] = {}
+    for shard in manifest["shards"] if manifest is not None else ():
+        then = {**shard["software"], "threads": str(shard["threads"])}
+        for name, value in then.items():
+            if value != now.get(name):
+                found[f"{name} {value} (now {now.get(name, 'absent')})"] = None
+    if not found:
+        return None
+    return f"were extracted with {', '.join(found)}; the last bits may differ from a new run"
+
+
 class _Extraction:
     """One pass over the blocks of a feature set."""
 

@@ -55,6 +55,8 @@ class Fitted:
     drops: Drops
     n_read: int
     """Rows that were read, dropped ones included."""
+    notes: tuple[str, ...]
+    """What was noticed on the way."""
     timings: Mapping[str, float]
     """Seconds by step."""
 
@@ -89,7 +91,8 @@ def make_report(fitted: Fitted) -> Report:
         **with_heads(results, fitted.final, debias),
         **preference_results(held_out, data, n_resamples=n_resamples, seed=seed),
     )
-    return report.model_copy(update={"notes": notes_of(report, fitted.drops, fitted.n_read)})
+    notes = (*fitted.notes, *notes_of(report, fitted.drops, fitted.n_read))
+    return report.model_copy(update={"notes": notes})
 
 
 def save_run(fitted: Fitted, report: Report, folder: Path, *, key: str) -> Report:

@@ -30,7 +30,7 @@ from armorm.errors import (
 from armorm.evaluate.figures import Report
 from armorm.evaluate.report import read_report
 from armorm.features.backbone import describe_backbone, load_backbone
-from armorm.features.extract import extract_features, feature_fingerprint
+from armorm.features.extract import extract_features, feature_fingerprint, made_with_other
 from armorm.features.store import FeatureSet, load_features
 from armorm.heads.gating import GatingSettings
 from armorm.model.bundle import load_bundle
@@ -137,6 +137,7 @@ class _Training:
         self.nuisances = self._nuisances()
         self.options = recipe.features.options(recipe.bad_rows)
         self.backbone: Any = None
+        self.notes: list[str] = []
 
     def read(self) -> None:
         """Read rows and the facts of the backbone, and check what can be checked so far."""
@@ -182,6 +183,7 @@ class _Training:
             final=fits[-1],
             drops=self.drops,
             n_read=self.n_read,
+            notes=tuple(self.notes),
             timings=self.timings,
         )
         report = save_run(fitted, make_report(fitted), self.folder, key=key)
@@ -313,6 +315,8 @@ class _Training:
                 )
             except FeatureError as error:
                 raise FeatureError(f"features of {name}: {error}") from error
+        if (other := made_with_other(folder)) is not None:
+            self.notes.append(f"the features of {name} {other}")
         count_unused(found, name, self.drops, sides=2 if name == "pairs" else 1)
         return found
 
