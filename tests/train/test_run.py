@@ -288,7 +288,7 @@ def test_interrupt_says_one_line_and_the_run_goes_on(
         patch.setattr(run_module.Fitter, "fit", interrupted)
         code, _, err = armorm("train", recipe, "-o", folder)
     assert code == 130
-    text = "interrupted: run the same command again, it continues where it stopped"
+    text = "interrupted: run the same command again; `train` continues where it stopped"
     assert len([line for line in err if line.removeprefix("error: ") == text]) == 1
     assert "Traceback" not in "".join(err)
     run = project.train()

@@ -125,7 +125,8 @@ def run(application: typer.Typer) -> None:
         _stop([str(error)])
     except (KeyboardInterrupt, typer.Abort):
         _stop(
-            ["interrupted: run the same command again, it continues where it stopped"], _INTERRUPTED
+            ["interrupted: run the same command again; `train` continues where it stopped"],
+            _INTERRUPTED,
         )
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
         _silence()
