@@ -92,3 +92,12 @@ def test_what_decided_is_the_fewest_objectives(explained, differences, text):
     found = decided_in_words(from_differences(explained, differences))
     assert found.startswith(text)
     assert bool(found) == bool(text)
+
+
+def test_a_decision_that_hangs_on_no_few_objectives_names_none(explained):
+    # Seven equal differences of 0.1: without the six largest it is still 0.1 ahead.
+    comparison = from_differences(explained, {f"o{i}": 0.1 for i in range(7)})
+    text = "Even without its 6 largest differences it would score higher."
+    assert decided_in_words(comparison) == text
+    five = from_differences(explained, {f"o{i}": 0.1 for i in range(5)})
+    assert decided_in_words(five).startswith("Without o0, o1")

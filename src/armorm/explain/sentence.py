@@ -11,6 +11,7 @@ _CLOSE_PROBABILITY = 0.55
 _CLOSE_SHARE = 0.05
 _NAMED_FOR = 3
 _NAMED_AGAINST = 2
+_MOST_NAMED = 5  # objectives that a reader can hold in mind
 
 
 def explain_in_words(comparison: Comparison) -> str:
@@ -161,7 +162,8 @@ def decided_in_words(comparison: Comparison) -> str:
         comparison: What `compare` returned.
 
     Returns:
-        The sentence; empty for a tie, which nothing decides.
+        The sentence; empty for a tie, which nothing decides. More than five objectives
+        are not named: then the decision rests on none of them.
 
     Example:
         >>> from armorm.explain.compare import Comparison
@@ -170,5 +172,7 @@ def decided_in_words(comparison: Comparison) -> str:
     """
     if not comparison.deciding:
         return ""
+    if (n := len(comparison.deciding)) > _MOST_NAMED:
+        return f"Even without its {n - 1} largest differences it would score higher."
     names = _join([spoken(name) for name in comparison.deciding])
     return f"Without {names} it would not score higher."
