@@ -24,7 +24,7 @@ from armorm.model.tensors import (
     read_tensors,
     tensor_bytes,
 )
-from armorm.storage import digest_file, fingerprint, json_bytes, whole_folder
+from armorm.storage import digest_file, fingerprint, json_bytes, storage_errors, whole_folder
 from armorm.types import Scale
 
 SCHEMA = 1
@@ -143,13 +143,7 @@ def save_bundle(bundle: Bundle, folder: Path, *, card: str) -> None:
         BundleError: the folder holds files that are not a bundle's.
         StorageError: the disk is full or cannot be written.
     """
-    if folder.is_dir():
-        others = {path.name for path in folder.iterdir()} - {FACTS, HEADS, BASELINES, CARD}
-        if others:
-            raise BundleError(
-                f"{folder}: a bundle replaces the whole folder; this one holds other files, "
-                f"{min(others)!r} among them"
-            )
+    check_bundle_folder(folder)
     tensors = {
         "ridge.weight": bundle.weight,
         "ridge.bias": bundle.bias,
@@ -165,6 +159,27 @@ def save_bundle(bundle: Bundle, folder: Path, *, card: str) -> None:
         # Through JSON and back: the digest is of what a reader will see.
         facts = json.loads(json_bytes(_facts(bundle) | {"files": files}))
         (part / FACTS).write_bytes(json_bytes(facts | {"digest": fingerprint(facts)}))
+
+
+def check_bundle_folder(folder: Path) -> None:
+    """Refuse to replace a folder that holds more than a bundle.
+
+    Args:
+        folder: Where a bundle is to be saved; need not exist.
+
+    Raises:
+        BundleError: it holds files that are not a bundle's.
+        StorageError: it is a file, or cannot be read.
+    """
+    if not folder.exists():
+        return
+    with storage_errors(folder):  # a file is not replaced either
+        others = {path.name for path in folder.iterdir()} - {FACTS, HEADS, BASELINES, CARD}
+    if others:
+        raise BundleError(
+            f"{folder}: a bundle replaces the whole folder; this one holds other files, "
+            f"{min(others)!r} among them"
+        )
 
 
 def load_bundle(folder: Path) -> Bundle:

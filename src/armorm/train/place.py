@@ -9,9 +9,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from armorm.errors import BundleError, StorageError
+from armorm.errors import StorageError
 from armorm.evaluate.report import JSON_NAME, MARKDOWN_NAME
-from armorm.model.bundle import BASELINES, CARD, FACTS, HEADS
+from armorm.model.bundle import check_bundle_folder
 from armorm.storage import check_writable, storage_errors
 
 LOCK = ".lock"
@@ -50,12 +50,7 @@ def check_place(folder: Path) -> None:
                 f"{folder}: a run folder must be new, empty or of an earlier run; it holds "
                 f"{min(names)!r}"
             )
-        others = _names(folder / BUNDLE) - {FACTS, HEADS, BASELINES, CARD}
-    if others:  # as the save says it, but before the training
-        raise BundleError(
-            f"{folder / BUNDLE}: a bundle replaces the whole folder; this one holds other files, "
-            f"{min(others)!r} among them"
-        )
+        check_bundle_folder(folder / BUNDLE)  # as the save does, but before the training
     check_writable(folder / LOCK)
 
 
