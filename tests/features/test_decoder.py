@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,6 +8,7 @@ from torch.testing import assert_close
 
 from armorm.errors import FeatureError
 from armorm.features.backbone import load_backbone
+from armorm.features.chat import TokenizedConversation as Row
 from armorm.features.interface import FeatureOptions, Unused
 from armorm.types import Conversation, Message
 from fakes import FAMILIES, chat_tokenizer, conversations, save_tiny_decoder
@@ -18,6 +21,38 @@ CLOSE = {"rtol": 0.0, "atol": 1e-5}
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("decoders")
     return {family: save_tiny_decoder(root / family, family) for family in FAMILIES}
+
+
+def one_by_one(backbone, rows):
+    """The features of every row by itself, with the model's own attention."""
+    model, pairs = backbone.model, []
+    for row in rows:
+        with torch.no_grad():
+            states = model(torch.tensor([row.token_ids]), use_cache=False).last_hidden_state[0]
+        pairs.append((states[-1].float(), states[row.prompt_end].float()))
+    return tuple(torch.stack(features) for features in zip(*pairs, strict=True))
+
+
+def draw_group(n_prompt, n_responses, *, seed, opening=()):
+    """Rows with one prompt of random tokens; `opening` begins the prompt."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def tokens(n):
+        return tuple(torch.randint(5, 512, (n,), generator=draw).tolist())
+
+    prompt = (*opening, *tokens(n_prompt))
+    return [Row(prompt + tokens(n), len(prompt) - 1) for n in n_responses]
+
+
+# All that groups can be: prompts beyond the window of 8, responses of one token, identical
+# ones, one that another begins with, prompts that begin alike, a row that is all prompt.
+GROUPS = [
+    *draw_group(20, (1, 12, 3, 30), seed=0),
+    *draw_group(3, (9,), seed=1),
+    *draw_group(5, (2, 17), seed=2, opening=(7, 8, 9)),
+    *draw_group(5, (4, 4), seed=3, opening=(7, 8, 9)),
+]
+GROUPS += [GROUPS[1], Row(GROUPS[1].token_ids[:25], 19), Row(GROUPS[1].token_ids[:20], 19)]
 
 
 def load(folder, dtype="float32", **options):
@@ -123,6 +158,213 @@ def test_half_precision_gives_float32_features_near_the_exact_ones(dtype, folder
     assert_close(found[0], exact.features(rows)[0], rtol=0.0, atol=0.15)
 
 
+@pytest.mark.parametrize("budget", [10**6, 100, 40, 1])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_packed_features_equal_single_conversations(family, budget, folders):
+    backbone = load(folders[family])
+    found = backbone.features(GROUPS, token_budget=budget)
+    assert backbone.engine == "packed"
+    assert backbone.notes == []
+    for ours, alone in zip(found, one_by_one(backbone, GROUPS), strict=True):
+        assert_close(ours, alone, **CLOSE)
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "gpt2"])
+def test_packed_features_equal_single_conversations_in_other_models(kind, tmp_path):
+    # Qwen2 has biases in its attention, GPT-2 a table of absolute positions.
+    from transformers import GPT2Config, GPT2Model, Qwen2Config, Qwen2Model
+
+    if kind == "gpt2":
+        config = GPT2Config(vocab_size=512, n_embd=32, n_layer=2, n_head=4, n_positions=512)
+        config.initializer_range = 0.2
+    else:
+        sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+        heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+        config = Qwen2Config(vocab_size=512, initializer_range=0.2, **sizes, **heads)
+        config.max_position_embeddings = 512
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        {"gpt2": GPT2Model, "qwen2": Qwen2Model}[kind](config).save_pretrained(tmp_path)
+    chat_tokenizer("qwen3").save_pretrained(tmp_path)
+    backbone = load(tmp_path)
+    found = backbone.features(GROUPS)
+    assert (backbone.engine, backbone.notes) == ("packed", [])
+    for ours, alone in zip(found, one_by_one(backbone, GROUPS), strict=True):
+        assert_close(ours, alone, **CLOSE)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_packed_features_have_the_direction_of_single_ones_in_half_precision(
+    family, dtype, folders
+):
+    backbone = load(folders[family], dtype=dtype)
+    found = backbone.features(GROUPS)
+    assert (backbone.engine, backbone.notes) == ("packed", [])
+    for ours, alone in zip(found, one_by_one(backbone, GROUPS), strict=True):
+        assert torch.cosine_similarity(ours, alone).min() >= 0.999
+
+
+def test_packing_computes_shared_tokens_once(folders):
+    packed, padded = load(folders["llama3"]), load(folders["llama3"], engine="padded")
+    rows = draw_group(20, (5, 5, 5), seed=0)
+    assert packed.unique_tokens(rows) == 20 + 15
+    assert padded.unique_tokens(rows) == 3 * 25
+    seen = []
+    packed.model.layers[0].register_forward_pre_hook(lambda m, args: seen.append(args[0].shape))
+    packed.features(rows)
+    assert seen[0] == (1, 35, 32)
+
+
+def test_attention_of_the_model_is_its_own_again_after_packing(folders):
+    backbone = load(folders["gemma2"])
+    backbone.features(GROUPS)
+    assert backbone.model.config._attn_implementation == "eager"
+    assert not backbone.model.layers[-1].mlp._forward_hooks
+
+
+def test_padded_engine_is_used_where_it_is_asked_for(folders):
+    packed, padded = load(folders["mistral"]), load(folders["mistral"], engine="padded")
+    found, expected = padded.features(GROUPS), packed.features(GROUPS)
+    assert (padded.engine, padded.notes) == ("padded", [])
+    for i in (0, 1):
+        assert_close(found[i], expected[i], **CLOSE)
+
+
+def forget_positions(model):
+    own = model.forward
+    model.forward = lambda position_ids=None, **others: own(**others)
+
+
+def run_on(model):
+    # A state that goes on from token to token, as in recurrent layers.
+    def mixed(module, args, output):
+        steps = torch.arange(1, output.shape[1] + 1)[:, None]
+        return output + output.cumsum(1) / steps
+
+    model.layers[0].register_forward_hook(mixed)
+
+
+def pass_sinks(model):
+    def with_sinks(module, args, kwargs):
+        return args, kwargs | {"s_aux": torch.ones(4)}
+
+    for layer in model.layers:
+        layer.self_attn.register_forward_pre_hook(with_sinks, with_kwargs=True)
+
+
+def fail_when_packed(model):
+    def fail(module, args):
+        if args[0].shape[1] > 60:
+            raise IndexError("no such token")
+
+    model.layers[0].register_forward_pre_hook(fail)
+
+
+def refuse_the_attention(model):
+    model.set_attn_implementation = lambda name: None
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (forget_positions, "a feature differs from that of the conversation alone by"),
+        (run_on, "a feature differs from that of the conversation alone by"),
+        (pass_sinks, "its attention takes `s_aux`"),
+        (fail_when_packed, "no such token"),
+        (refuse_the_attention, "it takes no attention function from outside"),
+    ],
+)
+def test_model_that_cannot_be_packed_is_padded_and_says_so_once(damage, why, folders):
+    backbone, reference = load(folders["llama3"]), load(folders["llama3"], engine="padded")
+    damage(backbone.model)
+    damage(reference.model)
+    expected = reference.features(GROUPS)
+    found = backbone.features(GROUPS)
+    backbone.features(GROUPS)
+    assert backbone.engine == "padded"
+    [note] = backbone.notes
+    assert note.startswith(f"{folders['llama3']}: conversations are not packed, because {why}")
+    for i in (0, 1):
+        assert_close(found[i], expected[i], **CLOSE)
+
+
+def test_neighbours_that_reach_each_other_are_noticed_without_a_group(folders):
+    backbone = load(folders["llama3"])
+    run_on(backbone.model)
+    backbone.features([*draw_group(9, (4,), seed=0), *draw_group(9, (4,), seed=1)])
+    assert backbone.engine == "padded"
+
+
+def test_group_is_compared_although_neighbours_were(folders):
+    backbone = load(folders["llama3"])
+    forget_positions(backbone.model)
+    # Rotary positions hide a shift of a whole row, and show one inside of it.
+    backbone.features([*draw_group(9, (4,), seed=0), *draw_group(9, (4,), seed=1)])
+    assert backbone.engine == "packed"
+    backbone.features(draw_group(9, (4, 4), seed=0))
+    assert backbone.engine == "padded"
+
+
+def test_comparison_is_made_once(folders):
+    backbone = load(folders["llama3"])
+    calls = []
+    backbone.model.layers[0].register_forward_pre_hook(lambda m, args: calls.append(1))
+    backbone.features(GROUPS)
+    assert len(calls) > 1
+    calls.clear()
+    backbone.features(GROUPS)
+    assert len(calls) == 1
+
+
+def test_memory_that_runs_out_is_not_taken_for_a_model_that_cannot_be_packed(folders):
+    backbone = load(folders["llama3"])
+
+    def run_out(module, args):
+        raise torch.OutOfMemoryError("out of memory")
+
+    hook = backbone.model.layers[0].register_forward_pre_hook(run_out)
+    with pytest.raises(torch.OutOfMemoryError, match="out of memory"):
+        backbone.features(GROUPS)
+    hook.remove()
+    backbone.features(GROUPS)
+    assert (backbone.engine, backbone.notes) == ("packed", [])
+
+
+def test_error_after_the_comparison_is_not_hidden(folders):
+    backbone = load(folders["llama3"])
+    backbone.features(GROUPS)
+    fail_when_packed(backbone.model)
+    with pytest.raises(IndexError, match="no such token"):
+        backbone.features(GROUPS)
+
+
+def test_last_layer_that_returns_pairs_is_refused_and_padded(folders):
+    backbone = load(folders["llama3"])
+    last = backbone.model.layers[-1]
+    last.mlp = ReturnsPair(last.mlp)
+    with contextlib.suppress(TypeError):  # the layer itself cannot add a pair, whatever runs it
+        backbone.features(GROUPS)
+    assert backbone.engine == "padded"
+    assert "its last layer returns more than one state a token" in backbone.notes[0]
+
+
+class ReturnsPair(torch.nn.Module):
+    def __init__(self, own):
+        super().__init__()
+        self.own = own
+
+    def forward(self, x):
+        return self.own(x), None
+
+
+def test_budget_of_the_option_is_the_one_that_is_used(folders):
+    assert load(folders["llama3"], token_budget=77).find_budget() == 77
+    found = load(folders["llama3"]).find_budget()
+    assert found & (found - 1) == 0
+    assert found >= 512
+
+
 def test_no_rows_give_no_features(folders):
     response, prompt = load(folders["llama3"]).features([])
     assert response.shape == prompt.shape == (0, 32)
@@ -163,3 +405,19 @@ def test_model_without_positions_is_not_padded_on_the_left(tmp_path, folders):
             options=FeatureOptions(padding_side="left"),
             device="cpu",
         )
+
+
+def test_model_without_positions_is_padded_and_says_so(folders):
+    from armorm.features.decoder import DecoderBackbone
+
+    good = load(folders["llama3"])
+
+    class WithoutPositions:
+        def forward(self, input_ids, attention_mask):
+            raise AssertionError
+
+    backbone = DecoderBackbone(
+        WithoutPositions(), good.tokenizer, good.facts(), options=FeatureOptions(), device="cpu"
+    )
+    assert backbone.engine == "padded"
+    assert "not packed, because the model takes no positions" in backbone.notes[0]

@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import json
+import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,9 +27,9 @@ ROWS = conversations(20)
 
 
 def extract(folder, backbone=None, rows=ROWS, **settings):
-    return extract_features(
-        backbone or HashBackbone(), rows, folder=folder, **({"shard_rows": 6} | settings)
-    )
+    how = {"shard_rows": 6, "store_dtype": "float32"} | settings
+    found = extract_features(backbone or HashBackbone(), rows, folder=folder, **how)
+    return found.load()
 
 
 def content(folder):
@@ -104,7 +105,11 @@ def test_finished_set_is_found_before_a_weight_is_read(tmp_path):
     backbone = load_backbone(name, device="cpu", options=options)
     done = extract(tmp_path / "set", backbone)
     wanted = feature_fingerprint(
-        describe_backbone(name, options=options), ROWS, options=options, shard_rows=6
+        describe_backbone(name, options=options),
+        ROWS,
+        options=options,
+        shard_rows=6,
+        store_dtype="float32",
     )
     assert same(load_features(tmp_path / "set", fingerprint=wanted), done)
 
@@ -115,13 +120,14 @@ def test_finished_set_is_loaded_without_running_the_model(tmp_path):
     second = extract(tmp_path, backbone, progress=lambda *done: calls.append(done))
     assert same(first, second)
     assert backbone.n_rows == 20
-    assert calls == [(20, 20)]
+    assert calls == [(20, 20, "")]
 
 
 def test_progress_counts_rows_after_every_block(tmp_path):
     calls = []
     extract(tmp_path, progress=lambda *done: calls.append(done))
-    assert calls == [(6, 20), (12, 20), (18, 20), (20, 20)]
+    assert [call[:2] for call in calls] == [(6, 20), (12, 20), (18, 20), (20, 20)]
+    assert all(re.fullmatch(r"[\d,.]+ rows/s, [\d,]+ tokens/s, [\d,]+ unique", c[2]) for c in calls)
     calls.clear()
     compute_features(HashBackbone(), ROWS, part_rows=8, progress=lambda *d: calls.append(d))
     assert calls == [(8, 20), (16, 20), (20, 20)]
@@ -135,7 +141,7 @@ class Killed(BaseException):
 def test_interrupted_extraction_goes_on_where_it_was(blocks_done, tmp_path):
     extract(tmp_path / "whole")
 
-    def progress(n_done, _):
+    def progress(n_done, *_):
         if n_done >= min(6 * blocks_done, 20):
             raise Killed
 
@@ -233,7 +239,7 @@ def test_other_fingerprint_is_no_set(tmp_path):
 
 
 def long_row(id):
-    return Conversation((Message("user", "word " * 30),), "word", id)
+    return Conversation((Message("user", f"{id} " * 30),), "word", id)
 
 
 def test_rows_without_features_are_listed_with_their_reason(tmp_path):
@@ -409,7 +415,7 @@ def test_manifest_of_a_newer_schema_is_refused(tmp_path):
     extract(tmp_path)
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
-    with pytest.raises(FeatureError, match="the schema must be 1 or older; it is 99: written by a"):
+    with pytest.raises(FeatureError, match="the schema must be 2 or older; it is 99: written by a"):
         load_features(tmp_path)
 
 

@@ -29,7 +29,7 @@ from armorm.features.extract import extract_features
 print("ready", flush=True)
 extract_features(
     HashBackbone(), conversations({N_ROWS}), folder=Path(sys.argv[1]), shard_rows={SHARD_ROWS},
-    progress=lambda done, total: time.sleep(0.01),
+    progress=lambda *done: time.sleep(0.01),
 )
 """
 

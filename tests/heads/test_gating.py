@@ -333,9 +333,9 @@ def test_progress_counts_the_steps():
         *planted(19, 30),
         settings=SMALL,
         steps=3,
-        progress=lambda step, total: seen.append((step, total)),
+        progress=lambda step, total, record: seen.append((step, total, record.step)),
     )
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert seen == [(1, 3, 0), (2, 3, 0), (3, 3, 3)]
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,69 @@ def test_ill_conditioned_features_keep_their_predictions():
     torch.testing.assert_close((x @ weight.T + bias)[:, 0], expected, rtol=0.0, atol=rounding)
 
 
+@pytest.mark.parametrize(("n", "d"), [(300, 40), (30, 60)])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_condition_of_1e8_agrees_with_the_svd(n, d, intercept):
+    # The sums hold features of condition 1e8 to 1e-16 of their largest eigenvalue, 300: an
+    # alpha of 1e-4 is a million times that.
+    generator = torch.Generator().manual_seed(10)
+    s = min(n, d)
+    u = torch.linalg.qr(torch.randn(n, s, generator=generator, dtype=torch.float64))[0]
+    v = torch.linalg.qr(torch.randn(d, s, generator=generator, dtype=torch.float64))[0]
+    x = n**0.5 * u @ torch.diag(torch.logspace(0, -8, s, dtype=torch.float64)) @ v.T
+    y = x @ v[:, :2] + 0.1 * torch.randn(n, 2, generator=generator, dtype=torch.float64)
+    statistics = Statistics.from_features(x, y, objectives=names(2))
+    for alpha in (1e-4, 1e-2, 1e4):
+        fit = fit_ridge(statistics, alpha=alpha, intercept=intercept)
+        reference = Ridge(alpha=alpha, fit_intercept=intercept, solver="svd")
+        reference.fit(x.numpy(), y.numpy())
+        error = np.abs(fit.weight.numpy() - reference.coef_).max()
+        assert error <= 1e-6 * np.abs(reference.coef_).max()
+
+
+def one_group(x, y, *, intercept=True):
+    (found,) = systems(Statistics.from_features(x, y, objectives=names(2)), intercept=intercept)
+    return found
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 12), (12, 60)])
+def test_cholesky_and_eigendecomposition_agree(n, d):
+    x, y = draw(11, n, d, 2)
+    alphas = np.logspace(-3, 3, 30)  # more than the eigendecomposition is worth
+    many, few = one_group(x, y), one_group(x, y)
+    weight, bias = many.solve(alphas)
+    for a, alpha in enumerate(alphas):
+        expected, offset = few.solve(alphas[a : a + 1])
+        np.testing.assert_allclose(weight[a], expected[0], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(bias[a], offset[0], rtol=1e-9, atol=1e-12)
+        one, other = many.fit(np.full(2, alpha)), few.fit(np.full(2, alpha))
+        np.testing.assert_allclose(one.weight, other.weight, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(one.noise_variance, other.noise_variance, rtol=1e-6)
+
+
+def test_alpha_hidden_by_rounding_still_gives_a_bounded_solution():
+    # Two equal features of size 1e6: the sums are 1e14, rounded to 1e-2, and alpha is 1e-9.
+    # A factor of what rounding left would put any weight on the direction that has none.
+    x, y = draw(12, 100, 1, 2)
+    twins = 1e6 * torch.cat([x, x], 1)
+    fit = fit_ridge(Statistics.from_features(twins, y, objectives=names(2)), alpha=1e-9)
+    slope = torch.linalg.lstsq(x - x.mean(), y - y.mean(0)).solution[0]
+    torch.testing.assert_close(fit.weight.sum(1) * 1e6, slope.float(), rtol=1e-3, atol=0.0)
+    predicted = predict(fit.weight.double(), fit.bias.double(), twins)
+    assert float((predicted - y).square().mean()) < 1.1 * float((y - y.mean(0)).square().mean())
+
+
+def test_every_objective_keeps_its_own_alpha_in_a_group():
+    # 1e-2 and 1e2 are factorised once each, for objectives 0 and 2 and for objective 1.
+    x, y = draw(13, 50, 6, 3)
+    statistics = Statistics.from_features(x, y, objectives=names(3))
+    fit = fit_ridge(statistics, alpha=torch.tensor([1e-2, 1e2, 1e-2]))
+    for j, alpha in enumerate((1e-2, 1e2, 1e-2)):
+        alone = fit_ridge(statistics, alpha=alpha)
+        torch.testing.assert_close(fit.weight[j], alone.weight[j])
+        torch.testing.assert_close(fit.noise_variance[j], alone.noise_variance[j])
+
+
 def test_least_squares_without_a_penalty():
     x, y = draw(5, 50, 6, 2)
     fit = fit_ridge(Statistics.from_features(x, y, objectives=names(2)), alpha=0.0)
@@ -153,7 +216,7 @@ def test_repeated_rows_equal_a_smaller_alpha(seed, copies):
 
 def test_objectives_of_one_group_share_one_factorisation():
     x, y = draw(6, 40, 5, 6, missing="sources")
-    found = systems(Statistics.from_features(x, y, objectives=names(6)), intercept=True)
+    found = list(systems(Statistics.from_features(x, y, objectives=names(6)), intercept=True))
     assert [system.members for system in found] == [(0, 1, 2), (3, 4, 5)]
     assert [system.n for system in found] == [27, 13]
 

@@ -2,13 +2,16 @@ import json
 import re
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from armorm.heads.moments import Moments, Rows, to_moments
+from armorm.heads.blas import full
+from armorm.heads.moments import Moments, Rows
 from armorm.heads.ridge import fit_ridge
+from armorm.heads.ridge_system import systems
 from armorm.heads.statistics import Statistics
 
 NAMES = ("honesty", "clarity", "verbosity")
@@ -48,34 +51,39 @@ def test_parts_by_hand():
     found = Statistics.from_features(x, y, objectives=["a", "b"], sources=["s", "s", "s", "t"])
     assert found.sources == ("s", "t")
     assert [found.n_rated(j) for j in (0, 1)] == [2, 3]
-    keys = [key for key, _ in found.contents(1)]
+    keys = [key for key, _ in found.contents([1])]
     assert keys == [("s", (0, 1)), ("s", (1,)), ("t", (0, 1))]
-    assert [members for members, _ in found.groups()] == [(0,), (1,)]
+    assert found.groups() == [(0,), (1,)]
 
 
 def test_objectives_rated_together_are_one_group():
     x, y, _ = draw(0, 30)
     y = y.nan_to_num(0.5)
     y[:10, 2] = torch.nan
-    groups = Statistics.from_features(x, y, objectives=NAMES).groups()
-    assert [members for members, _ in groups] == [(0, 1), (2,)]
-    assert [sum(c.n for c in contents) for _, contents in groups] == [30, 20]
+    found = Statistics.from_features(x, y, objectives=NAMES)
+    assert found.groups() == [(0, 1), (2,)]
+    n_rows = [sum(c.n for _, c in found.contents(members)) for members in found.groups()]
+    assert n_rows == [30, 20]
 
 
 def test_rows_stay_rows_below_the_feature_width_and_become_moments_from_it():
     x = torch.randn(12, 8, generator=torch.Generator().manual_seed(0))
     y = x[:, :1]
     few = Statistics.from_features(x[:7], y[:7], objectives=["a"])
-    ((_, content),) = few.contents(0)
+    ((_, content),) = few.contents([0])
     assert isinstance(content, Rows)
     assert content.n == 7
     few.update(x[7:], y[7:])
-    ((_, content),) = few.contents(0)
+    ((_, content),) = few.contents([0])
     assert isinstance(content, Moments)
     assert content.n == 12
-    torch.testing.assert_close(
-        content.xx, to_moments(Rows(x.double(), y.double())).xx, rtol=1e-9, atol=1e-9
-    )
+    z = torch.cat([x, y], 1).double()
+    expected = (z - z.mean(0)).T @ (z - z.mean(0))
+    np.testing.assert_allclose(full(content.products), expected.numpy(), rtol=1e-9, atol=1e-9)
+    few.update(x[:3], y[:3])
+    later = [content for _, content in few.contents([0])]
+    assert [type(content) for content in later] == [Moments, Rows]
+    assert [content.n for content in later] == [12, 3]
 
 
 @given(seed=st.integers(0, 2**31), cuts=st.lists(st.integers(0, 60), min_size=1, max_size=4))
@@ -105,7 +113,7 @@ def test_order_of_rows_does_not_matter(seed):
 def test_more_rows_than_a_chunk_equal_one_sum(monkeypatch):
     x, y, sources = draw(1, 100)
     whole = summed(x, y, sources)
-    monkeypatch.setattr("armorm.heads.statistics._CHUNK", 7)
+    monkeypatch.setattr("armorm.heads.statistics._WINDOW", 7)
     assert_same_fit(whole, summed(x, y, sources))
 
 
@@ -144,7 +152,11 @@ def test_state_brings_back_the_same_statistics(n):
     y[0] = 0.5
     found = summed(x, y, sources)
     tensors, header = found.state()
-    assert all(tensor.dtype == torch.float64 for tensor in tensors.values())
+    kinds = {name: t.dtype for name, t in tensors.items()}
+    rows = {name for name in kinds if name.endswith("features")}
+    assert all(kinds[name] == (torch.float32 if name in rows else torch.float64) for name in kinds)
+    assert bool(rows)
+    assert (n == 3) == all("products" not in name for name in kinds)
     again = Statistics.from_state(tensors, header)
     assert (again.objectives, again.d, again.sources) == (NAMES, 5, found.sources)
     assert torch.equal(fitted(again).weight, fitted(found).weight)
@@ -157,10 +169,10 @@ def test_lower_precisions_are_summed_in_float64():
     x = torch.ones(600, 1, dtype=torch.bfloat16)
     x[::2] = 0
     found = Statistics.from_features(x, x, objectives=["a"])
-    ((_, content),) = found.contents(0)
+    ((_, content),) = found.contents([0])
     assert isinstance(content, Moments)
-    assert content.mean_x.item() == 0.5
-    assert content.xx.item() == pytest.approx(150.0)
+    assert content.mean[0] == 0.5
+    assert content.products[0, 0] == pytest.approx(150.0)
 
 
 def test_float64_features_keep_their_digits():
@@ -217,9 +229,142 @@ def test_statistics_of_other_columns_do_not_add_up():
 
 def test_damaged_state_is_refused():
     tensors, header = summed(*draw(6, 40)).state()
-    newer = json.dumps({**json.loads(header), "schema": 2})
-    with pytest.raises(ValueError, match=r"^statistics must have schema 1; got 2$"):
-        Statistics.from_state(tensors, newer)
+    older = json.dumps({**json.loads(header), "schema": 1})
+    with pytest.raises(ValueError, match=r"^statistics must have schema 2; got 1$"):
+        Statistics.from_state(tensors, older)
     name = next(iter(tensors))
     with pytest.raises(ValueError, match=f"must have the tensor '{name}'; it is absent"):
         Statistics.from_state({n: t for n, t in tensors.items() if n != name}, header)
+    for suffix, wanted in (("mean", r"\(\d+,\)"), ("features", r"\(n, 5\)")):
+        name = next(name for name in tensors if name.endswith(suffix))
+        text = rf"^the tensor '{name}' must have shape {wanted}; got \(3,\)$"
+        with pytest.raises(ValueError, match=text):
+            Statistics.from_state({**tensors, name: torch.zeros(3)}, header)
+
+
+@pytest.mark.parametrize("n", [4, 80])
+def test_bfloat16_equals_float32_of_the_same_values_bit_for_bit(n):
+    x, y, sources = draw(7, n)
+    y[0] = 0.5
+    low = x.bfloat16()
+    one, other = summed(low, y, sources), summed(low.float(), y, sources)
+    first, second = one.state()[0], other.state()[0]
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name].double(), second[name].double())
+    assert torch.equal(fitted(one).weight, fitted(other).weight)
+    narrow = [name for name in first if name.endswith("features")]
+    assert all(first[name].dtype == torch.bfloat16 for name in narrow)
+
+
+def test_rows_of_two_precisions_keep_their_digits_together():
+    # 257 is not a bfloat16: a common precision that is too low would round it to 256.
+    x = torch.tensor([[257.0, 0.0, 1.0]])
+    y = torch.tensor([[0.5]])
+    found = Statistics(["a"], 3)
+    found.update(x.bfloat16() * 0 + 1, y)
+    found.update(x, y)
+    ((_, content),) = found.contents([0])
+    assert content.features.tolist() == [[1.0, 1.0, 1.0], [257.0, 0.0, 1.0]]
+
+
+def test_what_was_handed_out_does_not_change():
+    x, y, sources = draw(8, 80)
+    found = summed(x, y, sources)
+    given = [(key, content) for key, content in found.contents([0, 1, 2])]
+    before = [full(c.products) for _, c in given if isinstance(c, Moments)]
+    tensors, header = found.state()
+    again = Statistics.from_state(tensors, header)
+    loaded = fitted(again).weight
+    found.update(x, y, sources=sources)
+    after = [full(c.products) for _, c in given if isinstance(c, Moments)]
+    assert len(before) > 3
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    for tensor in tensors.values():
+        tensor.zero_()
+    assert torch.equal(fitted(again).weight, loaded)
+
+
+def test_sums_that_share_moments_can_grow_apart():
+    x, y, sources = draw(9, 80)
+    empty = Statistics(NAMES, 5)
+    first = summed(x, y, sources)
+    before = fitted(first).weight
+    for second in (empty + first, first + empty, first.without("web"), first.without("books")):
+        kept = fitted(second).weight
+        first.update(x[:0], y[:0], sources=[])
+        second.update(x, y, sources=sources)
+        assert torch.equal(fitted(first).weight, before)
+        assert not torch.equal(fitted(second).weight, kept)
+
+
+def test_refused_rows_leave_nothing_behind():
+    x, y, sources = draw(10, 40)
+    found = summed(x, y, sources)
+    before = fitted(found).weight
+    x[39, 4] = torch.inf
+    with pytest.raises(ValueError, match=r"1 of 200 entries is not, the first at index \(39, 4\)"):
+        found.update(x, y, sources=sources)
+    assert torch.equal(fitted(found).weight, before)
+
+
+def test_features_whose_squares_overflow_are_refused():
+    x, y, _ = draw(11, 6)
+    x = x.double()
+    x[2, 1] = -1e200
+    text = r"^`features` must be at most 1e\+140 in size, so that sums .* finite; got 1e\+200$"
+    with pytest.raises(ValueError, match=text):
+        Statistics.from_features(x, y, objectives=NAMES)
+    with pytest.raises(ValueError, match=r"^`features` must hold floating-point numbers; got int"):
+        Statistics.from_features(x.clamp(-9, 9).long(), y, objectives=NAMES)
+
+
+@given(seed=st.integers(0, 2**31), n=st.integers(1, 60))
+@settings(max_examples=20, deadline=None)
+def test_other_objectives_equal_statistics_of_the_other_columns(seed, n):
+    x, y, sources = draw(seed, n)
+    found = summed(x, y, sources).with_objectives(["verbosity", "novelty", "honesty"])
+    columns = torch.stack([y[:, 2], torch.full((n,), torch.nan), y[:, 0]], 1)
+    direct = Statistics.from_features(
+        x, columns, objectives=["verbosity", "novelty", "honesty"], sources=sources
+    )
+    assert found.objectives == direct.objectives
+    assert [found.n_rated(j) for j in range(3)] == [direct.n_rated(j) for j in range(3)]
+    assert found.groups() == direct.groups()
+    for members in direct.groups():
+        one, other = found.contents(members), direct.contents(members)
+        assert {key for key, _ in one} == {key for key, _ in other}
+        for system, reference in zip(
+            systems(found, intercept=True), systems(direct, intercept=True), strict=True
+        ):
+            alphas = np.array([0.5, 2.0])
+            np.testing.assert_allclose(
+                system.solve(alphas)[0], reference.solve(alphas)[0], rtol=1e-8, atol=1e-8
+            )
+
+
+def test_objectives_that_stay_keep_their_weights_bit_for_bit():
+    x, y, sources = draw(12, 90)
+    y = y.nan_to_num(0.5)
+    y[:20, 2] = torch.nan  # rows that rate the dropped objective, and rows that do not
+    found = summed(x, y, sources)
+    before = fitted(found)
+    longer = found.with_objectives([*NAMES, "novelty"])
+    assert longer.n_rated(3) == 0
+    assert fitted(longer.with_objectives(NAMES)).weight.equal(before.weight)
+    shorter = fitted(found.with_objectives(NAMES[:2]))
+    torch.testing.assert_close(shorter.weight, before.weight[:2])
+    assert fitted(found).weight.equal(before.weight)
+
+
+def test_statistics_without_their_last_objective_are_of_no_source():
+    x, y, _ = draw(13, 12)
+    y[:, 1:] = torch.nan
+    found = Statistics.from_features(x, y, objectives=NAMES, sources=["web"] * 12)
+    assert found.sources == ("web",)
+    assert found.with_objectives(["clarity"]).sources == ()
+
+
+def test_statistics_of_no_rows_have_none():
+    found = Statistics.from_features(torch.zeros(0, 4), torch.zeros(0, 3), objectives=NAMES)
+    assert (found.sources, found.groups(), found.n_rated(0)) == ((), [], 0)

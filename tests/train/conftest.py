@@ -87,7 +87,7 @@ class Project:
         path.write_text(yaml.safe_dump(self.recipe, sort_keys=False))
         return path
 
-    def train(self, *overrides, folder="run", watch=lambda stage, done, total: None):
+    def train(self, *overrides, folder="run", watch=lambda *_: None):
         """Write everything and run the recipe."""
         return train(load_recipe(self.write(), overrides), self.folder / folder, watch=watch)
 

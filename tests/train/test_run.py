@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import armorm.train.features as features_module
 import armorm.train.run as run_module
 from armorm.errors import BundleError, DataError, MissingDependency, RecipeError, StorageError
 from armorm.evaluate.report import read_report
@@ -57,7 +58,7 @@ def test_first_run_fits_every_stage_and_leaves_what_a_person_takes_away(trained)
 
 
 def test_second_run_does_nothing(copied, monkeypatch, content):
-    monkeypatch.setattr(run_module, "load_backbone", refuse)
+    monkeypatch.setattr(features_module, "load_backbone", refuse)
     before = content(copied.folder / "run")
     again = copied.train()
     assert (again.fitted, again.reused) == ((), ())
@@ -93,7 +94,7 @@ def test_another_seed_is_another_bundle(copied, trained, content):
     ],
 )
 def test_changed_setting_refits_what_depends_on_it(copied, monkeypatch, override, fitted):
-    monkeypatch.setattr(run_module, "load_backbone", refuse)
+    monkeypatch.setattr(features_module, "load_backbone", refuse)
     run = copied.train(override)
     assert sorted(run.fitted) == stages(*fitted)
     assert sorted(run.reused) == stages(*(s for s in STAGES if s not in fitted))
@@ -111,7 +112,7 @@ def test_changed_pair_leaves_the_ridge_head_alone(copied):
 
 @pytest.mark.slow
 def test_changed_rating_refits_everything_without_the_backbone(copied, monkeypatch):
-    monkeypatch.setattr(run_module, "load_backbone", refuse)
+    monkeypatch.setattr(features_module, "load_backbone", refuse)
     copied.rated[0]["ratings"]["good"] = 4 - copied.rated[0]["ratings"]["good"]
     assert sorted(copied.train().fitted) == stages(*STAGES)
 
@@ -288,7 +289,9 @@ def test_interrupt_says_one_line_and_the_run_goes_on(
         patch.setattr(run_module.Fitter, "fit", interrupted)
         code, _, err = armorm("train", recipe, "-o", folder)
     assert code == 130
-    text = "interrupted: run the same command again; `train` continues where it stopped"
+    text = (
+        "interrupted: run the same command again; `train` and `extract` continue where they stopped"
+    )
     assert len([line for line in err if line.removeprefix("error: ") == text]) == 1
     assert "Traceback" not in "".join(err)
     run = project.train()
@@ -441,12 +444,13 @@ def test_run_without_matplotlib_keeps_its_figures_and_says_so(copied, monkeypatc
 def test_watch_hears_of_every_step(project):
     said = []
     project.train(watch=lambda *what: said.append(what))
-    steps = list(dict.fromkeys(stage for stage, _, _ in said))
+    steps = list(dict.fromkeys(stage for stage, *_ in said))
     assert steps[:3] == ["read rows", "features: rated", "features: pairs"]
     assert steps[-1] == "report and bundle"
-    assert ("features: pairs", 60, 60) in said
-    assert ("heads", 8, 8) in said  # two gates a fit, three folds and everything
-    assert all(0 <= done <= total for _, done, total in said)
+    counted = [what[:3] for what in said]
+    assert ("features: pairs", 60, 60) in counted
+    assert ("heads", 8, 8) in counted  # two gates a fit, three folds and everything
+    assert all(0 <= done <= total for _, done, total, _ in said)
 
 
 def test_recipe_object_is_all_that_a_run_needs(trained, tmp_path, monkeypatch):
@@ -454,6 +458,6 @@ def test_recipe_object_is_all_that_a_run_needs(trained, tmp_path, monkeypatch):
 
     # The resolved recipe of a run starts the same run from any folder.
     shutil.copytree(trained.folder / "run", tmp_path / "run")
-    monkeypatch.setattr(run_module, "load_backbone", refuse)
+    monkeypatch.setattr(features_module, "load_backbone", refuse)
     run = train(load_recipe(trained.folder / "run/recipe.yaml"), tmp_path / "run")
     assert run.work == "everything is up to date; nothing was run"

@@ -21,7 +21,7 @@ data_app = typer.Typer(help="Look at rows before training on them.", no_args_is_
 app.add_typer(data_app, name="data")
 
 
-COMMANDS = ("demo", "train", "score", "explain", "evaluate", "data")
+COMMANDS = ("demo", "train", "extract", "score", "explain", "evaluate", "data")
 """Modules that add their command to `app`, in the order of --help."""
 
 

@@ -6,9 +6,9 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import typer
 from rich.console import Console
@@ -24,8 +24,14 @@ from rich.progress import (
 
 from armorm.errors import ArmormError, RecipeError
 
-Watch = Callable[[str, int, int], None]
-"""Called with (stage, done, total)."""
+
+class Watch(Protocol):
+    """Called with (stage, done, total), and a remark such as a rate where there is one."""
+
+    def __call__(self, stage: str, done: int, total: int, remark: str = "", /) -> None:
+        """Show how far a stage is."""
+        ...
+
 
 # What typer raises for a command line that it rejects: click's own class, or typer's copy of
 # it in later versions, which is no subclass of click's.
@@ -75,7 +81,7 @@ def progress_bars() -> Generator[Watch]:
     """Show one progress bar a stage on stderr; none where nothing is done or it fails.
 
     Yields:
-        A function to call with (stage, done, total).
+        A function to call with (stage, done, total) and, after it, a remark.
     """
     bars: dict[str, TaskID] = {}
     columns = (
@@ -85,14 +91,15 @@ def progress_bars() -> Generator[Watch]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[remark]}", markup=False),
     )
     progress = Progress(*columns, console=stderr())
 
-    def watch(stage: str, done: int, total: int) -> None:
+    def watch(stage: str, done: int, total: int, remark: str = "", /) -> None:
         if stage not in bars:
-            bars[stage] = progress.add_task(stage, total=total)
+            bars[stage] = progress.add_task(stage, total=total, remark="")
             progress.start()
-        progress.update(bars[stage], completed=done, total=total)
+        progress.update(bars[stage], completed=done, total=total, remark=remark)
 
     try:
         yield watch
@@ -125,7 +132,10 @@ def run(application: typer.Typer) -> None:
         _stop([str(error)])
     except (KeyboardInterrupt, typer.Abort):
         _stop(
-            ["interrupted: run the same command again; `train` continues where it stopped"],
+            [
+                "interrupted: run the same command again; `train` and `extract` continue where "
+                "they stopped"
+            ],
             _INTERRUPTED,
         )
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell

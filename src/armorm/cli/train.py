@@ -10,24 +10,28 @@ import typer
 from armorm.cli import terminal
 from armorm.cli.main import app
 
+RunFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        parser=terminal.output_path,
+        metavar="FOLDER",
+        help="Run folder; default runs/NAME.",
+    ),
+]
+RecipeFile = Annotated[Path, typer.Argument(help="A YAML file; see recipes/.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. gating.temperature=5."),
+]
+
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A YAML file; see recipes/.")],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            parser=terminal.output_path,
-            metavar="FOLDER",
-            help="Run folder; default runs/NAME.",
-        ),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. gating.temperature=5."),
-    ] = None,
+    recipe: RecipeFile,
+    output: RunFolder = None,
+    set_: Overrides = None,
     print_recipe: Annotated[
         bool, typer.Option("--print-recipe", help="Check the recipe, print it whole and stop.")
     ] = False,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from armorm.errors import FeatureError
+from armorm.features.attention import NAME, packed_attention, packed_mask
 from armorm.features.checkpoint import (
     QUICKSTART,
     checkpoint_digest,
@@ -39,6 +40,7 @@ __all__ = [
     "backbone_digest",
     "describe_backbone",
     "load_backbone",
+    "register_attention",
 ]
 
 _DTYPES = {
@@ -109,6 +111,7 @@ def load_backbone(
             ) from error
         model = _load_model(name, folder, dtype=dtype, kind=facts["kind"])
     model = model.to(device).eval().requires_grad_(False)
+    register_attention()
     build = DecoderBackbone if facts["kind"] == "decoder" else EncoderBackbone
     return build(model, tokenizer, facts, options=options, device=device)
 
@@ -305,6 +308,14 @@ def _load_model(name: str, folder: Path, *, dtype: str, kind: str) -> Any:
             f"{name}: the checkpoint must hold all weights of the backbone; it lacks {shown}{more}"
         )
     return model
+
+
+def register_attention() -> None:
+    """Make the attention of packed sequences known to transformers, by its name."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    AttentionInterface.register(NAME, packed_attention)
+    AttentionMaskInterface.register(NAME, packed_mask)
 
 
 def _find_device(device: str) -> str:

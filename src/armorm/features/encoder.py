@@ -179,7 +179,7 @@ class EncoderBackbone(Backbone):
         """Run the model; see `Backbone.features`."""
         if not rows:
             return torch.zeros(0, self.response_width), torch.zeros(0, self.prompt_width)
-        budget = token_budget or self.options.token_budget
+        budget = token_budget or self.find_budget()
         pooled: dict[str, list[Tensor]] = {}
         pooled["prompt"], _, prompt = self._pool([row.prompt for row in rows], budget, last=True)
         pooled["response"], _, _ = self._pool([row.response for row in rows], budget)

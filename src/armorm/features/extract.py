@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from armorm.errors import FeatureError
-from armorm.features.interface import Backbone, FeatureOptions, Tokenized, Unused
+from armorm.features.blocks import Shard, cut_blocks, group_rows
+from armorm.features.compute import Budget, Computation
+from armorm.features.feature_set import FeatureSet, StoredFeatures
+from armorm.features.interface import Backbone, FeatureOptions
 from armorm.features.store import (
     MANIFEST,
-    DroppedRow,
-    FeatureSet,
+    SCHEMA,
     clean_folder,
     finished_shard,
-    load_features,
+    open_features,
     read_manifest,
     shard_name,
     write_manifest,
     write_shard,
 )
 from armorm.storage import digest_file, fingerprint, storage_errors
-from armorm.types import Conversation, Prompt
+from armorm.types import Conversation
 
-Progress = Callable[[int, int], None]
-"""Called with (rows done, rows in all)."""
+Progress = Callable[[int, int, str], None]
+"""Called with (rows done, rows in all, rates in words)."""
+
+SHARD_ROWS = 256
+"""Input rows a file, where nothing else is asked for."""
 
 STORE_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """Precisions of a feature set on disk by name."""
+
+WHOLE = Shard()
+"""One process that computes every block."""
 
 
 def extract_features(
@@ -39,38 +48,42 @@ def extract_features(
     conversations: Sequence[Conversation],
     *,
     folder: Path,
-    shard_rows: int = 256,
-    store_dtype: str = "float32",
+    shard: Shard = WHOLE,
+    shard_rows: int = SHARD_ROWS,
+    store_dtype: str = "bfloat16",
     progress: Progress | None = None,
-) -> FeatureSet:
-    """Compute the features of conversations into a folder, or load them from it.
+) -> StoredFeatures | None:
+    """Compute the features of conversations into a folder, or find them there.
 
-    Every block of `shard_rows` input rows becomes one shard, and a batch never crosses a
-    block, so a run that was killed goes on with the first block it had not finished and
-    ends with the same bytes as an undisturbed one (same machine, thread count and token
-    budget). A finished set of the same inputs is loaded without running the model; one
-    of other inputs is replaced. Where a batch does not fit into the memory of the
-    device, the token budget is halved, recorded in the shard, and stays halved for the
-    blocks after it.
+    Rows are ordered so that responses to one prompt stand side by side. Every block of
+    `shard_rows` of them becomes one file, and a batch never crosses a block, so a run that
+    was killed goes on with the first block it had not finished, several processes can
+    share the blocks, and all of it ends with the same bytes as one undisturbed run (same
+    machine, thread count and token budget). A finished set of the same inputs is found
+    without running the model; one of other inputs is replaced. Where a batch does not fit
+    into the memory of the device, the token budget is halved, recorded in the file, and
+    stays halved for the blocks after it. The next block is tokenised while one is computed.
 
     Args:
         backbone: Tokenises and runs the model.
-        conversations: n rows; ids need not be unique.
+        conversations: n rows, the same for every shard; ids need not be unique.
         folder: Where the feature set is, or will be. Files of other names are not
             touched.
-        shard_rows: Input rows a shard.
-        store_dtype: `float32` or `bfloat16`; the latter halves the disk space and keeps
-            8 significant bits.
-        progress: Called after every block.
+        shard: Which of several processes this is: each computes consecutive blocks, and
+            the last one to finish writes the manifest.
+        shard_rows: Rows a file.
+        store_dtype: `bfloat16`, which keeps 8 significant bits, or `float32`.
+        progress: Called after every block of this shard.
 
     Returns:
-        Features of all rows that have them, and the dropped rows with their reasons.
+        Features of all rows that have them, in the order of the input, and the dropped
+        rows with their reasons; None where blocks of other shards are not finished.
 
     Raises:
         FeatureError: a row cannot be tokenised; features are not finite (the first row
             is in the text); one row alone does not fit into the device's memory; the
             finished set in the folder is damaged.
-        StorageError: the disk is full or cannot be written; finished shards stay.
+        StorageError: the disk is full or cannot be written; finished files stay.
         ValueError: there are no conversations; `shard_rows` is not positive;
             `store_dtype` is neither.
     """
@@ -82,48 +95,26 @@ def extract_features(
         shard_rows=shard_rows,
         store_dtype=store_dtype,
     )
-    n_blocks = -(-len(conversations) // shard_rows)
-    names = [shard_name(block, n_blocks) for block in range(n_blocks)]
+    work = _Extraction(backbone, conversations, folder, wanted, shard, shard_rows, store_dtype)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    if _is_finished(folder, wanted, names):
-        done = load_features(folder, fingerprint=wanted)
-        assert done is not None  # the manifest was there a moment ago
+    if work.is_finished():
         if progress is not None:
-            progress(len(conversations), len(conversations))
-        return done
-    with storage_errors(folder / MANIFEST):
-        (folder / MANIFEST).unlink(missing_ok=True)
-    clean_folder(folder, names)
-    work = _Extraction(backbone, conversations, folder, wanted, shard_rows, store_dtype)
-    shards: list[dict[str, Any]] = []
-    for block, name in enumerate(names):
-        shards.append(work.finish_block(block, name))
-        if progress is not None:
-            progress(min((block + 1) * shard_rows, len(conversations)), len(conversations))
-    write_manifest(
-        folder,
-        {
-            "fingerprint": wanted,
-            "backbone": backbone.facts(),
-            "store_dtype": store_dtype,
-            "shard_rows": shard_rows,
-            "n_rows": sum(shard["n_rows"] for shard in shards),
-            "n_dropped": sum(len(shard["dropped"]) for shard in shards),
-            "shards": shards,
-        },
-    )
-    features = load_features(folder, fingerprint=wanted)
-    assert features is not None  # written on the line above
-    return features
+            progress(len(conversations), len(conversations), "")
+        return open_features(folder, fingerprint=wanted)
+    work.clean()
+    entries = work.compute(progress)
+    if not work.finish(entries):
+        return None
+    return open_features(folder, fingerprint=wanted)
 
 
 def compute_features(
     backbone: Backbone,
     conversations: Sequence[Conversation],
     *,
-    progress: Progress | None = None,
-    part_rows: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+    part_rows: int = SHARD_ROWS,
 ) -> FeatureSet:
     """Compute the features of conversations in memory; every row must get them.
 
@@ -131,31 +122,29 @@ def compute_features(
         backbone: Tokenises and runs the model.
         conversations: n rows, in any number.
         progress: Called after every part.
-        part_rows: Rows a part; a larger one pads less.
+        part_rows: Rows a part; responses to one prompt come into one part where they fit.
 
     Returns:
-        Features of all rows.
+        Features of all rows, in the order given.
 
     Raises:
         FeatureError: a row is too long or cannot be tokenised, or its features are not
             finite (the first one is in the text); one row alone does not fit into the
             device's memory.
     """
-    cuts = backbone.cuts(conversations)
-    budget = backbone.options.token_budget
+    work = Computation(backbone, conversations, backbone.cuts(conversations))
+    blocks = cut_blocks(group_rows(conversations), part_rows) or [[]]
     parts: list[FeatureSet] = []
-    for start in range(0, max(len(conversations), 1), part_rows):
-        rows = conversations[start : start + part_rows]
-        part, budget = _compute(backbone, rows, start, cuts, budget)
+    for part in work.run(blocks):
         if part.dropped:
             first = part.dropped[0]
             raise FeatureError(
                 f"conversation {first.id!r} (row {first.row}) gets no features: {first.reason}"
             )
         parts.append(part)
-        if progress is not None and rows:
-            progress(start + len(rows), len(conversations))
-    return FeatureSet.join(parts)
+        if progress is not None and len(part):
+            progress(sum(map(len, parts)), len(conversations))
+    return FeatureSet.join(parts).in_input_order()
 
 
 def feature_fingerprint(
@@ -163,8 +152,8 @@ def feature_fingerprint(
     conversations: Sequence[Conversation],
     *,
     options: FeatureOptions,
-    shard_rows: int = 256,
-    store_dtype: str = "float32",
+    shard_rows: int = SHARD_ROWS,
+    store_dtype: str = "bfloat16",
 ) -> str:
     """Return the name of everything the bytes of a feature set depend on.
 
@@ -176,20 +165,24 @@ def feature_fingerprint(
         conversations: n rows.
         options: As the backbone's; the token budget, the padding side and what happens
             to refused rows are not among its facts.
-        shard_rows: Input rows a shard.
-        store_dtype: `float32` or `bfloat16`.
+        shard_rows: Rows a file.
+        store_dtype: `bfloat16` or `float32`.
 
     Returns:
         64 hexadecimal digits.
     """
-    rows = [[c.id, [[m.role, m.content] for m in c.prompt], c.response] for c in conversations]
+    rows = hashlib.sha256()
+    for c in conversations:
+        rows.update(json.dumps([c.id, c.prompt, c.response]).encode() + b"\n")
     return fingerprint(
         {
+            "schema": SCHEMA,
             "backbone": dict(facts),
-            "rows": fingerprint(rows),
+            "rows": rows.hexdigest(),
             "shard_rows": shard_rows,
             "store_dtype": store_dtype,
             "token_budget": options.token_budget,
+            "engine": options.engine,
             "padding_side": options.padding_side,
             "bad_rows": options.bad_rows,
         }
@@ -230,8 +223,30 @@ def made_with_other(folder: Path) -> str | None:
     return f"were extracted with {', '.join(found)}; the last bits may differ from a new run"
 
 
+def how_extracted(manifest: Mapping[str, Any]) -> list[str]:
+    """Say what a reader of a feature set should know of how it was computed.
+
+    Args:
+        manifest: Of the set.
+
+    Returns:
+        Sentences without the name of the set: that batches did not fit into memory, and
+        what was done.
+    """
+    shards = manifest["shards"]
+    halved = max((shard.get("halved", 0) for shard in shards), default=0)
+    if not halved:
+        return []
+    budget = min(shard["token_budget"] for shard in shards)
+    times = "once" if halved == 1 else f"{halved} times"
+    return [
+        f"did not fit into the memory of the device at first: the token budget was halved {times}, "
+        f"to {budget:,}"
+    ]
+
+
 class _Extraction:
-    """One pass over the blocks of a feature set."""
+    """One pass of one process over its blocks of a feature set."""
 
     def __init__(
         self,
@@ -239,6 +254,7 @@ class _Extraction:
         conversations: Sequence[Conversation],
         folder: Path,
         wanted: str,
+        shard: Shard,
         shard_rows: int,
         store_dtype: str,
     ) -> None:
@@ -247,100 +263,111 @@ class _Extraction:
         self._folder = folder
         self._wanted = wanted
         self._shard_rows = shard_rows
-        self._dtype = STORE_DTYPES[store_dtype]
-        self._budget = backbone.options.token_budget
-        self._cuts: dict[Prompt, int] | None = None
+        self._store_dtype = store_dtype
+        self._blocks = cut_blocks(group_rows(conversations), shard_rows)
+        n = len(self._blocks)
+        self._names = [shard_name(block, n) for block in range(n)]
+        self._mine = shard.blocks(n)
+        self._alone = shard.count == 1
 
-    def finish_block(self, block: int, name: str) -> dict[str, Any]:
-        """Keep the shard of a block or write it; return its entry in the manifest."""
-        path = self._folder / name
-        facts = {"fingerprint": self._wanted, "block": block}
-        header = finished_shard(path, facts)
-        if header is None:
-            if self._cuts is None:
-                self._cuts = self._backbone.cuts(self._conversations)
-            start = block * self._shard_rows
-            rows = self._conversations[start : start + self._shard_rows]
-            features, self._budget = _compute(self._backbone, rows, start, self._cuts, self._budget)
-            how = {
-                "token_budget": self._budget,
-                "threads": torch.get_num_threads(),
-                "device": self._backbone.device,
-                "software": software(),
-            }
-            header = write_shard(path, features, facts | how, dtype=self._dtype)
-        self._budget = header["token_budget"]
-        return {
-            "file": name,
-            "n_rows": len(header["ids"]),
-            "sha256": digest_file(path),
-            "token_budget": header["token_budget"],
-            "threads": header["threads"],
-            "device": header["device"],
-            "software": header["software"],
-            "dropped": header["dropped"],
+    def is_finished(self) -> bool:
+        """Say whether the folder holds a finished set of this fingerprint, no file missing."""
+        manifest = read_manifest(self._folder)
+        if manifest is None or manifest["fingerprint"] != self._wanted:
+            return False
+        return all((self._folder / name).is_file() for name in self._names)
+
+    def clean(self) -> None:
+        """Remove a manifest that says something else, and what other extractions left."""
+        with storage_errors(self._folder / MANIFEST):
+            (self._folder / MANIFEST).unlink(missing_ok=True)
+        own = () if self._alone else [self._names[block] for block in self._mine]
+        clean_folder(self._folder, self._names, own=own)
+
+    def compute(self, progress: Progress | None) -> dict[int, dict[str, Any]]:
+        """Compute the blocks of this shard that are not there; return the header of each."""
+        headers: dict[int, dict[str, Any]] = {}
+        for block in self._mine:
+            found = finished_shard(self._folder / self._names[block], self._facts(block))
+            if found is not None:
+                headers[block] = found
+        missing = [block for block in self._mine if block not in headers]
+        rows = [self._conversations[i] for block in missing for i in self._blocks[block]]
+        prompts = {row.prompt for row in rows}
+        related = [row for row in self._conversations if row.prompt in prompts]
+        work = Computation(self._backbone, self._conversations, self._backbone.cuts(related))
+        computed = work.run([self._blocks[block] for block in missing])
+        done = 0
+        for block in self._mine:
+            if block not in headers:
+                self._continue_with(work, headers.get(block - 1))
+                headers[block] = self._write(block, next(computed), work)
+            done += len(self._blocks[block])
+            if progress is not None:
+                progress(done, self._n_rows, str(work.speed))
+        return headers
+
+    @property
+    def _n_rows(self) -> int:
+        """Input rows of this shard."""
+        return sum(len(self._blocks[block]) for block in self._mine)
+
+    def _facts(self, block: int) -> dict[str, Any]:
+        """What the header of a block must say for its file to be this block."""
+        return {"fingerprint": self._wanted, "block": block}
+
+    def _continue_with(self, work: Computation, before: Mapping[str, Any] | None) -> None:
+        """Take over the budget of the block before, as an undisturbed run would."""
+        if before is not None:
+            work.budget = Budget(before["token_budget"], before["halved"])
+
+    def _write(self, block: int, features: FeatureSet, work: Computation) -> dict[str, Any]:
+        """Write the file of a block; return its header."""
+        assert work.budget is not None  # it has computed this block
+        how = {
+            "token_budget": work.budget.tokens,
+            "halved": work.budget.halved,
+            "engine": self._backbone.engine,
+            "threads": torch.get_num_threads(),
+            "device": self._backbone.device,
+            "software": software(),
         }
+        path = self._folder / self._names[block]
+        dtype = STORE_DTYPES[self._store_dtype]
+        return write_shard(path, features, self._facts(block) | how, dtype=dtype)
 
-
-def _compute(
-    backbone: Backbone,
-    conversations: Sequence[Conversation],
-    start: int,
-    cuts: Mapping[Prompt, int],
-    budget: int,
-) -> tuple[FeatureSet, int]:
-    """Compute the features of a block; return them and the token budget that fitted."""
-    tokenized = backbone.tokenize(conversations, cuts=cuts)
-    kept = [i for i, row in enumerate(tokenized) if not isinstance(row, Unused)]
-    rows = [tokenized[i] for i in kept]
-    response, prompt, budget = _run(backbone, rows, budget)
-    ids = [conversations[i].id for i in kept]
-    for name, features in (("response", response), ("prompt", prompt)):
-        _check_finite(features, name, ids, backbone)
-    used = [row for row in rows if not isinstance(row, Unused)]
-    return (
-        FeatureSet(
-            ids=ids,
-            response=response,
-            prompt=prompt,
-            n_tokens=torch.tensor([row.n_tokens for row in used], dtype=torch.int64),
-            n_truncated=torch.tensor([row.n_truncated for row in used], dtype=torch.int64),
-            rows=torch.tensor(kept, dtype=torch.int64) + start,
-            dropped=[
-                DroppedRow(start + i, conversations[i].id, row.reason)
-                for i, row in enumerate(tokenized)
-                if isinstance(row, Unused)
-            ],
-        ),
-        budget,
-    )
-
-
-def _run(
-    backbone: Backbone, rows: Sequence[Tokenized | Unused], budget: int
-) -> tuple[Tensor, Tensor, int]:
-    """Run the model, with half the token budget as often as memory runs out."""
-    while True:
-        try:
-            return *backbone.features(rows, token_budget=budget), budget
-        except torch.OutOfMemoryError as error:
-            longest = max(row.n_tokens for row in rows if not isinstance(row, Unused))
-            if budget <= longest:
-                raise FeatureError(
-                    f"{backbone.name}: a batch must fit into the memory of {backbone.device!r}; "
-                    f"one conversation of {longest:,} tokens does not: lower `max_tokens`"
-                ) from error
-            budget = max(budget // 2, 1)
-
-
-def _check_finite(features: Tensor, name: str, ids: Sequence[str], backbone: Backbone) -> None:
-    """Raise where a feature is NaN or infinite."""
-    bad = (~features.isfinite().all(dim=1)).nonzero().flatten().tolist()
-    if bad:
-        raise FeatureError(
-            f"conversation {ids[bad[0]]!r}: the {name} feature must be finite; in dtype "
-            f"{backbone.dtype!r} {len(bad)} of {len(ids)} rows of its block are not"
+    def finish(self, headers: dict[int, dict[str, Any]]) -> bool:
+        """Write the manifest if every block is there; say whether it is."""
+        for block, name in enumerate(self._names):
+            if block not in headers:
+                found = finished_shard(self._folder / name, self._facts(block))
+                if found is None:
+                    return False
+                headers[block] = found
+        shards = [self._entry(block, headers[block]) for block in range(len(self._names))]
+        write_manifest(
+            self._folder,
+            {
+                "fingerprint": self._wanted,
+                "backbone": self._backbone.facts(),
+                "store_dtype": self._store_dtype,
+                "shard_rows": self._shard_rows,
+                "n_rows": sum(shard["n_rows"] for shard in shards),
+                "n_dropped": sum(len(shard["dropped"]) for shard in shards),
+                "shards": shards,
+            },
         )
+        return True
+
+    def _entry(self, block: int, header: Mapping[str, Any]) -> dict[str, Any]:
+        """What the manifest says of a file."""
+        kept = ("token_budget", "halved", "engine", "threads", "device", "software", "dropped")
+        return {
+            "file": self._names[block],
+            "n_rows": len(header["ids"]),
+            "sha256": digest_file(self._folder / self._names[block]),
+            **{name: header[name] for name in kept},
+        }
 
 
 def _check_arguments(
@@ -354,11 +381,3 @@ def _check_arguments(
     if store_dtype not in STORE_DTYPES:
         known = " or ".join(repr(d) for d in STORE_DTYPES)
         raise ValueError(f"`store_dtype` must be {known}; got {store_dtype!r}")
-
-
-def _is_finished(folder: Path, wanted: str, names: Sequence[str]) -> bool:
-    """Say whether the folder holds a finished set of this fingerprint, no shard missing."""
-    manifest = read_manifest(folder)
-    if manifest is None or manifest["fingerprint"] != wanted:
-        return False
-    return all((folder / name).is_file() for name in names)

@@ -18,15 +18,18 @@ DEVICES = r"auto|cpu|mps|cuda(:[0-9]+)?"
 BLOCKS = ("prompt", "response", "conversation", "context", "product", "difference")
 """Parts an encoder's response feature can be made of."""
 
-_RUNTIME = ("token_budget", "padding_side", "bad_rows")
+DEFAULT_BUDGET = 8192
+"""Tokens a batch where a backbone has no better number of its own."""
+
+_RUNTIME = ("token_budget", "engine", "padding_side", "bad_rows")
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureOptions:
     """How conversations become features.
 
-    `token_budget`, `padding_side` and `bad_rows` do not change what a feature means
-    (the first two change its last bits); everything else does, and is part of a
+    `token_budget`, `engine`, `padding_side` and `bad_rows` do not change what a feature
+    means (the first three change its last bits); everything else does, and is part of a
     backbone's facts.
     """
 
@@ -35,10 +38,14 @@ class FeatureOptions:
     too_long: str = "drop"
     """What happens to longer ones: `drop` does not use them, `truncate` cuts the prompt
     from the left."""
-    token_budget: int = 8192
-    """Largest number of tokens in one batch, padding included."""
+    token_budget: int | None = None
+    """Largest number of tokens in one batch, padding included; None means that the
+    backbone finds one (`Backbone.find_budget`)."""
+    engine: str = "packed"
+    """Decoders: `packed` computes what rows share once and pads nothing; `padded` makes
+    batches of rows of similar length."""
     padding_side: str = "right"
-    """`right` or `left`: where shorter rows of a batch are padded; decoders only."""
+    """`right` or `left`: where the padded engine pads shorter rows; decoders only."""
     bad_rows: str = "stop"
     """A row that the chat template refuses: `stop` is an error, `drop` does not use it."""
     pooling: str = "mean"
@@ -58,9 +65,10 @@ class FeatureOptions:
         """
         if self.max_tokens is not None and self.max_tokens < 2:
             raise ValueError(f"`max_tokens` must be 2 or more; got {self.max_tokens}")
-        if self.token_budget < 1:
+        if self.token_budget is not None and self.token_budget < 1:
             raise ValueError(f"`token_budget` must be 1 or more; got {self.token_budget}")
         self._check_choice("too_long", ("drop", "truncate"))
+        self._check_choice("engine", ("packed", "padded"))
         self._check_choice("padding_side", ("right", "left"))
         self._check_choice("bad_rows", ("stop", "drop"))
         self._check_choice("pooling", ("mean", "cls"))
@@ -136,6 +144,8 @@ class Backbone(ABC):
         self._facts = dict(facts)
         self.options = options
         self.device = device
+        self.notes: list[str] = []
+        """Sentences about what was done differently from what was asked for, each once."""
 
     def facts(self) -> dict[str, Any]:
         """Return what identifies the backbone and its features, as JSON.
@@ -186,6 +196,30 @@ class Backbone(ABC):
         """Longest conversation in tokens."""
         return self._facts["max_tokens"]
 
+    @property
+    def engine(self) -> str:
+        """How rows are computed now: `packed` or `padded`."""
+        return "padded"
+
+    def find_budget(self) -> int:
+        """Return how many tokens a batch may have.
+
+        Returns:
+            The option where it is given; else a number that suits the device.
+        """
+        return self.options.token_budget or DEFAULT_BUDGET
+
+    def unique_tokens(self, rows: Sequence[Any]) -> int:
+        """Count the tokens that are computed for rows.
+
+        Args:
+            rows: n results of `tokenize`, none of them `Unused`.
+
+        Returns:
+            Tokens, what rows share counted once where the backbone computes it once.
+        """
+        return sum(row.n_tokens for row in rows)
+
     def cuts(self, conversations: Sequence[Conversation]) -> dict[Prompt, int]:
         """Return how many tokens every prompt must lose for its longest response to fit.
 
@@ -223,11 +257,12 @@ class Backbone(ABC):
     ) -> tuple[Tensor, Tensor]:
         """Run the model.
 
-        Batches are made here, by length, the same for the same rows.
+        Batches are made here, the same for the same rows.
 
         Args:
             rows: n results of `tokenize`, none of them `Unused`.
-            token_budget: Tokens a batch, padding included; None means the options'.
+            token_budget: Tokens a batch, padding included; None means what
+                `find_budget` returns.
 
         Returns:
             Response features (n, d) and prompt features (n, dp), float32 on the CPU.

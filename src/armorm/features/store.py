@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from armorm.errors import FeatureError
+from armorm.features.feature_set import BY_ROW, DroppedRow, FeatureSet, StoredFeatures
+from armorm.features.mapped import MappedRows
 from armorm.storage import digest_file, fingerprint, storage_errors, write_bytes, write_json
 
-SCHEMA = 1
-"""Version of the folder's layout; a newer one is refused."""
+SCHEMA = 2
+"""Version of the folder's layout; a newer one is refused. In version 1 every row had a prompt
+feature of its own."""
 
 MANIFEST = "manifest.json"
 """Written last: a folder without it is not finished."""
@@ -30,65 +32,12 @@ MANIFEST = "manifest.json"
 # The one metadata key of a shard. Several keys come out in a different order every time.
 _HEADER = "armorm"
 
-_TENSORS = ("response", "prompt", "rows", "n_tokens", "n_truncated")
-
-
-@dataclass(frozen=True, slots=True)
-class DroppedRow:
-    """An input row without features."""
-
-    row: int
-    """Number of the input row, from 0."""
-    id: str
-    """Its id."""
-    reason: str
-    """Why; the same text for all rows with the same reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureSet:
-    """Features of n rows, in the order of the input."""
-
-    ids: list[str]
-    """n ids, as in the input; both sides of a preference pair have the same."""
-    response: Tensor
-    """Response features, shape (n, d), float32."""
-    prompt: Tensor
-    """Prompt features, shape (n, dp), float32."""
-    n_tokens: Tensor
-    """Length of each conversation in tokens, after truncation; shape (n,), int64."""
-    n_truncated: Tensor
-    """Tokens cut from the left; shape (n,), int64."""
-    rows: Tensor
-    """Number of each row in the input, increasing; shape (n,), int64."""
-    dropped: list[DroppedRow] = field(default_factory=list)
-    """The rows of the input that are not here."""
-
-    def __len__(self) -> int:
-        """Return n."""
-        return len(self.ids)
-
-    @staticmethod
-    def join(parts: Sequence[FeatureSet]) -> FeatureSet:
-        """Put feature sets one after the other.
-
-        Args:
-            parts: One or more; a single one is returned as it is, without a copy.
-
-        Returns:
-            All rows, in the order given.
-        """
-        if len(parts) == 1:
-            return parts[0]
-        return FeatureSet(
-            ids=[i for part in parts for i in part.ids],
-            dropped=[d for part in parts for d in part.dropped],
-            **{name: torch.cat([getattr(part, name) for part in parts]) for name in _TENSORS},
-        )
+# In a shard a prompt's feature stands once, and `prompt_of` says which is whose.
+_STORED = ("response", "prompt", "prompt_of", "rows", "n_tokens", "n_truncated")
 
 
 def load_features(folder: Path, *, fingerprint: str | None = None) -> FeatureSet | None:
-    """Load a finished feature set, after checking every byte of it.
+    """Load a finished feature set into memory, after checking every byte of it.
 
     Args:
         folder: Where `extract_features` wrote it.
@@ -96,14 +45,57 @@ def load_features(folder: Path, *, fingerprint: str | None = None) -> FeatureSet
             None accepts any.
 
     Returns:
-        The features; None where the folder holds no finished set of this fingerprint.
+        The features, in the order of the input; None where the folder holds no finished
+        set of this fingerprint.
 
     Raises:
         FeatureError: the manifest cannot be read or is of a newer schema; a shard is
             missing or damaged (its name is in the text).
     """
-    parts = list(iter_features(folder, fingerprint=fingerprint))
-    return FeatureSet.join(parts) if parts else None
+    stored = open_features(folder, fingerprint=fingerprint)
+    return None if stored is None else stored.load()
+
+
+def open_features(folder: Path, *, fingerprint: str | None = None) -> StoredFeatures | None:
+    """Open a finished feature set where it lies, after checking every byte of it.
+
+    Args:
+        folder: Where `extract_features` wrote it.
+        fingerprint: As in `load_features`.
+
+    Returns:
+        The features, memory-mapped; None where the folder holds no finished set of this
+        fingerprint.
+
+    Raises:
+        FeatureError: as `load_features`.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None or (fingerprint is not None and manifest["fingerprint"] != fingerprint):
+        return None
+    shards = [_read_shard(path) for path in _checked_shards(folder, manifest)]
+    by_row = {
+        name: torch.cat([tensors[name] for _, tensors in shards])
+        for name in ("rows", "n_tokens", "n_truncated")
+    }
+    order = by_row["rows"].argsort(stable=True)
+    n_prompts = [len(tensors["prompt"]) for _, tensors in shards]
+    before = torch.tensor([0, *n_prompts]).cumsum(0)[:-1]
+    prompt_of = [
+        tensors["prompt_of"] + start for (_, tensors), start in zip(shards, before, strict=True)
+    ]
+    ids = [i for header, _ in shards for i in header["ids"]]
+    dropped = [DroppedRow(*entry) for header, _ in shards for entry in header["dropped"]]
+    return StoredFeatures(
+        ids=[ids[i] for i in order.tolist()],
+        response=MappedRows([tensors["response"] for _, tensors in shards], order),
+        prompt=MappedRows(
+            [tensors["prompt"] for _, tensors in shards], torch.cat(prompt_of)[order]
+        ),
+        dropped=sorted(dropped, key=lambda dropped: dropped.row),
+        manifest=manifest,
+        **{name: tensor[order] for name, tensor in by_row.items()},
+    )
 
 
 def iter_features(folder: Path, *, fingerprint: str | None = None) -> Iterator[FeatureSet]:
@@ -114,8 +106,8 @@ def iter_features(folder: Path, *, fingerprint: str | None = None) -> Iterator[F
         fingerprint: As in `load_features`.
 
     Yields:
-        The rows of one shard, memory-mapped where they are stored as float32; nothing
-        at all where the folder holds no finished set of this fingerprint.
+        The rows of one shard, responses to one prompt side by side; nothing at all where
+        the folder holds no finished set of this fingerprint.
 
     Raises:
         FeatureError: as `load_features`, when the shard's turn comes.
@@ -123,6 +115,16 @@ def iter_features(folder: Path, *, fingerprint: str | None = None) -> Iterator[F
     manifest = read_manifest(folder)
     if manifest is None or (fingerprint is not None and manifest["fingerprint"] != fingerprint):
         return
+    for path in _checked_shards(folder, manifest):
+        header, tensors = _read_shard(path)
+        tensors["prompt"] = tensors["prompt"][tensors.pop("prompt_of")]
+        tensors |= {name: tensors[name].float() for name in ("response", "prompt")}
+        dropped = [DroppedRow(*entry) for entry in header["dropped"]]
+        yield FeatureSet(ids=header["ids"], dropped=dropped, **tensors)
+
+
+def _checked_shards(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield the path of every shard, after checking that it is there and whole."""
     for shard in manifest["shards"]:
         path = folder / shard["file"]
         if not path.is_file():
@@ -134,7 +136,7 @@ def iter_features(folder: Path, *, fingerprint: str | None = None) -> Iterator[F
                 f"{path}: the SHA-256 must be {shard['sha256'][:12]}…; it is {found[:12]}…: the "
                 "shard is damaged; delete it and run the same command again to compute it"
             )
-        yield _load_shard(path)[1]
+        yield path
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -220,8 +222,9 @@ def write_shard(
     Raises:
         StorageError: the disk is full or cannot be written.
     """
-    tensors = {name: getattr(features, name).contiguous() for name in _TENSORS}
+    tensors = {name: getattr(features, name).contiguous() for name in BY_ROW}
     tensors |= {name: tensors[name].to(dtype) for name in ("response", "prompt")}
+    tensors["prompt"], tensors["prompt_of"] = _distinct(tensors["prompt"])
     header = {
         **facts,
         "ids": features.ids,
@@ -246,17 +249,15 @@ def finished_shard(path: Path, facts: Mapping[str, Any]) -> dict[str, Any] | Non
     if not path.is_file():
         return None
     try:
-        header, _ = _load_shard(path)
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in _TENSORS}
-        claimed = header.pop("digest")
+        header, tensors = _read_shard(path)
+        whole = header.pop("digest") == _digest(tensors, header)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
         return None
     same = all(header.get(key) == value for key, value in facts.items())
-    return header if same and _digest(tensors, header) == claimed else None
+    return header if same and whole else None
 
 
-def clean_folder(folder: Path, keep: Sequence[str]) -> None:
+def clean_folder(folder: Path, keep: Sequence[str], *, own: Sequence[str] = ()) -> None:
     """Remove shards and temporary files that do not belong to an extraction.
 
     Nothing that a feature set does not write is touched.
@@ -264,31 +265,45 @@ def clean_folder(folder: Path, keep: Sequence[str]) -> None:
     Args:
         folder: The folder; need not exist.
         keep: Names of shards that stay.
+        own: Names of the shards that this process writes, where others write at the same
+            time: what they have not finished is theirs to remove.
 
     Raises:
         StorageError: a file cannot be removed.
     """
-    stale = [*folder.glob(".shard-*.part"), *folder.glob(f".{MANIFEST}.*.part")]
+    stale = [path for name in own or ("shard-*",) for path in folder.glob(f".{name}.*part")]
+    stale += [] if own else [*folder.glob(f".{MANIFEST}.*.part")]
     stale += [p for p in folder.glob("shard-*-of-*.safetensors") if p.name not in keep]
     for path in sorted(stale):
         with storage_errors(path):
             path.unlink(missing_ok=True)
 
 
-def _load_shard(path: Path) -> tuple[dict[str, Any], FeatureSet]:
-    """Read the header and the rows of a shard."""
+def _read_shard(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the header of a shard and map its tensors."""
     with safe_open(path, framework="pt") as file:
         header = json.loads((file.metadata() or {})[_HEADER])
-        tensors = {name: file.get_tensor(name) for name in _TENSORS}
-    tensors |= {name: tensors[name].float() for name in ("response", "prompt")}
-    dropped = [DroppedRow(*entry) for entry in header["dropped"]]
-    return header, FeatureSet(ids=header["ids"], dropped=dropped, **tensors)
+        there = set(file.keys())
+        tensors = {name: file.get_tensor(name) for name in _STORED if name in there}
+    if "prompt_of" not in there:  # schema 1
+        tensors["prompt_of"] = torch.arange(len(tensors["prompt"]))
+    return header, tensors
+
+
+def _distinct(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Keep equal rows once, in the order of their first; say where each row went."""
+    place: dict[bytes, int] = {}
+    as_bytes = rows.clone(memory_format=torch.contiguous_format).view(torch.uint8).numpy()
+    of = [place.setdefault(row.tobytes(), len(place)) for row in as_bytes]
+    first = {number: row for row, number in reversed(list(enumerate(of)))}
+    kept = torch.tensor([first[number] for number in range(len(place))], dtype=torch.int64)
+    return rows[kept], torch.tensor(of, dtype=torch.int64)
 
 
 def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
     """Return the SHA-256 over tensors and header, to be kept in the header."""
     sha = hashlib.sha256(fingerprint(header).encode())
-    for name in _TENSORS:
+    for name in _STORED:
         tensor = tensors[name]
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         # A copy, because a view as bytes needs strides that `contiguous` leaves as they are

@@ -9,16 +9,40 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from armorm.heads.checks import check_finite, check_indices, check_shape, check_weights
+from armorm.heads.checks import check_indices, check_shape, check_weights
+from armorm.heads.rows_on_demand import (
+    FEW_ROWS,
+    FeatureRows,
+    check_feature_rows,
+    read_rows,
+    row_moments,
+)
 
+_SHARED = 16  # rows that leave out the same units: drawing for each costs as much as a product
 _FLOOR = 1e-3  # of a starting weight: an objective at 0 would never get a gradient
+
+
+class Dropout(NamedTuple):
+    """Hidden units that one step of training leaves out, from a generator of its own."""
+
+    share: float
+    """Of the units, from 0 to below 1."""
+    generator: torch.Generator
+    """On the CPU."""
+
+    def applied(self, x: Float[Tensor, "n h"]) -> Float[Tensor, "n h"]:
+        """Set units to 0 for blocks of 16 rows, and raise the rest so that the mean stays."""
+        blocks = math.ceil(len(x) / _SHARED)
+        kept = torch.empty(blocks, x.shape[1]).bernoulli_(1 - self.share, generator=self.generator)
+        factor = (kept / (1 - self.share)).to(x)
+        return x * factor.repeat_interleave(_SHARED, 0)[: len(x)]
 
 
 class GatingNetwork(nn.Module):
@@ -105,11 +129,21 @@ class GatingNetwork(nn.Module):
         """Number of objectives, masked ones included."""
         return self._linear()[-1].out_features
 
-    def forward(self, prompt: Tensor) -> Tensor:
+    def forward(
+        self,
+        prompt: Tensor,
+        *,
+        products: torch.dtype = torch.float32,
+        dropout: Dropout | None = None,
+    ) -> Tensor:
         """Weigh the objectives for each prompt.
 
         Args:
             prompt: Shape (n, d). Prompt features; converted to the dtype of the weights.
+            products: Format that the factors of the hidden layers are rounded to, as
+                `precision` has it in training; all that is stored or reported is made in
+                float32.
+            dropout: Which hidden units are left out, in a step of training alone.
 
         Returns:
             Gating, shape (n, k); rows sum to 1.
@@ -119,35 +153,61 @@ class GatingNetwork(nn.Module):
                 another width.
         """
         check_shape("prompt", prompt, "n d", d=self.in_features)
-        return functional.softmax(self.logits(prompt) / self.temperature, dim=-1)
+        logits = self.logits(prompt, products=products, dropout=dropout)
+        return functional.softmax(logits / self.temperature, dim=-1)
 
-    def logits(self, prompt: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
-        """Output of the last layer; minus infinity where masked."""
+    def logits(
+        self,
+        prompt: Float[Tensor, "n d"],
+        *,
+        products: torch.dtype = torch.float32,
+        dropout: Dropout | None = None,
+    ) -> Float[Tensor, "n k"]:
+        """Output of the last layer; minus infinity where masked.
+
+        Args:
+            prompt: Shape (n, d).
+            products: Format that the factors of the hidden layers are rounded to; the input is
+                standardised before, and the last layer, which is small, is left as it is.
+            dropout: Which hidden units are left out.
+
+        Returns:
+            Shape (n, k), in the dtype of the weights.
+        """
         *inner, last = self._linear()
         x = (prompt.to(last.weight.dtype) - self.mean) / self.scale
+        x = x.to(products)
         for layer in inner:
-            x = functional.relu(layer(x))
-        logits = last(x)
+            weight, bias = layer.weight.to(products), layer.bias.to(products)
+            x = functional.relu(functional.linear(x, weight, bias))
+            if dropout is not None:
+                x = dropout.applied(x)
+        logits = last(x.to(last.weight.dtype))
         if self.masked:
             logits = logits.index_fill(-1, torch.tensor(self.masked, device=x.device), -math.inf)
         return logits
 
-    def standardise(self, prompt: Tensor) -> None:
+    def standardise(self, prompt: Tensor | FeatureRows) -> None:
         """Set mean and scale so that these prompt features get mean 0 and variance 1.
+
+        Sums are in float64; many rows are read in chunks, once, and never held as a whole.
 
         Args:
             prompt: Shape (n, d). A feature that does not vary keeps the scale 1.
 
         Raises:
-            ValueError: another shape; entries that are not finite.
+            ValueError: another shape; no row; entries that are not finite.
         """
-        check_shape("prompt", prompt, "n d", d=self.in_features)
-        check_finite("prompt", prompt)
-        x = prompt.detach().double()
-        spread = x.std(0, correction=0)
-        scale = torch.where(spread > 1e-6 * x.abs().amax(0), spread, 1.0)
-        self.mean = x.mean(0).float()
-        self.scale = torch.where(scale > 0, scale, 1.0).float()
+        check_feature_rows("prompt", prompt, "n d", d=self.in_features)
+        if len(prompt) <= FEW_ROWS:
+            x = read_rows("prompt", prompt, torch.arange(len(prompt))).cpu().double()
+            mean, spread, largest = x.mean(0), x.std(0, correction=0), x.abs().amax(0)
+        else:
+            mean, spread, largest = row_moments("prompt", prompt)
+        scale = torch.where(spread > 1e-6 * largest, spread, 1.0)
+        device = self.mean.device
+        self.mean = mean.float().to(device)
+        self.scale = torch.where(scale > 0, scale, 1.0).float().to(device)
 
     @torch.no_grad()
     def start_at(self, weights: Tensor) -> None:

@@ -72,8 +72,8 @@ def choose_alpha(
     For each fold f of `validate_on`: fit on the sum of the others, for every alpha, and sum
     (x'w + b - y)^2 over the ratings of f, which needs the statistics of f alone. The loss is
     that sum over all such folds, divided by the number of ratings. A fold is skipped for an
-    objective that is not rated in it, or only in it. One factorisation a fold and group of
-    objectives serves all alphas.
+    objective that is not rated in it, or only in it. Objectives rated in the same rows share
+    one factorisation an alpha and fold.
 
     Args:
         folds: At least two statistics of disjoint rows that share no prompt.
@@ -169,14 +169,16 @@ def _errors(
     shape = (len(alphas), k)
     errors = [_Errors(_zeros(*shape), _zeros(k)) for _ in held_out]
     for system in systems(train, intercept=intercept):
-        for j in system.members:
-            check_determined(system, train.objectives[j], alphas)
-            weight, bias = system.solve(j, alphas)
-            for statistics, sums in zip(held_out, errors, strict=True):
-                for key, content in statistics.contents(j):
-                    column = key[1].index(j)
-                    sums.total[:, j] += squared_error(content, column, weight, bias)
-                    sums.count[j] += content.n
+        check_determined(system, train.objectives[system.members[0]], float(alphas[0]))
+        weight, bias = system.solve(alphas.numpy())
+        for statistics, sums in zip(held_out, errors, strict=True):
+            for key, content in statistics.contents(system.members):
+                both = [(c, j) for c, j in enumerate(system.members) if j in key[1]]
+                own, js = [c for c, _ in both], [j for _, j in both]
+                columns = [key[1].index(j) for j in js]
+                error = squared_error(content, columns, weight[:, own], bias[:, own])
+                sums.total[:, js] += torch.from_numpy(error)
+                sums.count[js] += content.n
     return errors
 
 

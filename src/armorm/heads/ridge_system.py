@@ -1,146 +1,224 @@
-"""The rows on which a group of objectives is rated, factorised once for every alpha."""
+"""The rows on which a group of objectives is rated, as one linear system for every alpha."""
 # ruff: noqa: F722  (jaxtyping writes axes as strings)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
-from armorm.heads.moments import (
-    Content,
-    Moments,
-    Rows,
-    concatenate,
-    merge,
-    to_moments,
-)
+from armorm.heads import blas
+from armorm.heads.moments import Content, Moments, Rows, concatenate, fill, total
+from armorm.heads.rated_rows import Key
 from armorm.heads.statistics import Statistics
+
+# One eigendecomposition costs what 20 to 35 Cholesky factorisations do, at every width
+# (decision 0005).
+_ALPHAS_FOR_EIGEN = 24
+# Eigenvalues below this part of the largest are rounding of the sums.
+_ROUNDING = 16 * float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """Heads of one alpha an objective, in float64."""
+
+    weight: Float[np.ndarray, "q d"]
+    """Shape (q, d)."""
+    bias: Float[np.ndarray, " q"]
+    """Shape (q,)."""
+    noise_variance: Float[np.ndarray, " q"]
+    """Shape (q,). Residual sum of squares over n minus the effective degrees of freedom; NaN
+    when none are left."""
 
 
 class System:
-    """One eigendecomposition that solves ridge for a group of objectives and any alpha.
+    """Ridge for a group of objectives and any alpha, from M + alpha I of the smaller size s.
 
-    With rows X (n, d), centred when there is an intercept, and w = (X'X + alpha I)^-1 X'y:
-    primal (n >= d), X'X = V L V' and w = V (L + alpha)^-1 V'X'y; dual (n < d),
-    XX' = U L U' and w = X'U (L + alpha)^-1 U'y. Either way w = basis @ (target / (L + alpha)).
-    Cost: min(n, d)^3 once, then d min(n, d) for each alpha and objective.
+    With rows X (n, d), centred when there is an intercept: primal (n >= d), M = X'X and
+    w = (M + alpha I)^-1 X'y; dual (n < d), M = XX' and w = X'(M + alpha I)^-1 y.
     """
 
-    def __init__(self, members: Sequence[int], contents: Sequence[Content], *, intercept: bool):
-        """Sum the parts and factorise.
+    def __init__(
+        self, members: Sequence[int], contents: Sequence[tuple[Key, Content]], *, intercept: bool
+    ) -> None:
+        """Sum the contents.
 
         Args:
-            members: Indices of the objectives, in the order of the rating columns.
-            contents: The parts in which these objectives are rated.
+            members: Indices of the q objectives.
+            contents: All contents in which these objectives are rated.
             intercept: True where a bias is fitted.
         """
         self.members = tuple(members)
-        self.n = sum(content.n for content in contents)
+        self.n = sum(content.n for _, content in contents)
+        self.d = contents[0][1].d
         self.intercept = intercept
-        rows = [content for content in contents if isinstance(content, Rows)]
-        d = _width(contents[0])
-        self.dual = len(rows) == len(contents) and self.n < d
-        if self.dual:
-            self._factorise_rows(concatenate(rows))
+        columns = [[key[1].index(j) for j in members] for key, _ in contents]
+        found = [content for _, content in contents]
+        rows = [
+            content.select(keep)
+            for content, keep in zip(found, columns, strict=True)
+            if isinstance(content, Rows)
+        ]
+        self._x: Float[np.ndarray, "n d"] | None = None
+        self._eigen: tuple[Float[np.ndarray, " s"], Float[np.ndarray, "s s"]] | None = None
+        if len(rows) == len(found) and self.n < self.d:
+            self._take_rows(concatenate(rows))
         else:
-            total = to_moments(contents[0])
-            for content in contents[1:]:
-                total = merge(total, to_moments(content))
-            self._factorise_moments(total)
+            self._take_moments(total(found, columns))
 
-    def _factorise_rows(self, rows: Rows) -> None:
-        """Dual: eigenvectors of the n x n products of rows."""
-        self._means(rows.features.mean(0), rows.ratings.mean(0))
-        x, y = rows.features - self.mean_x, rows.ratings - self.mean_y
-        values, vectors = torch.linalg.eigh(x @ x.T)
-        self.values: Tensor = values.clamp(min=0)
-        self.basis: Tensor = x.T @ vectors
-        self.target: Tensor = vectors.T @ y
-        self.total: Tensor = y.square().sum(0)
+    def _take_rows(self, rows: Rows) -> None:
+        """Dual: the n x n products of rows."""
+        x, y = np.empty((self.n, self.d)), rows.ratings.numpy().copy()
+        fill(x, rows.features)
+        self._means(x.mean(0), y.mean(0))
+        self._x = x - self.mean_x
+        y -= self.mean_y
+        self._matrix = blas.gram_of_rows(self._x)
+        self._target = y
+        self._squares = np.square(y).sum(0)
 
-    def _factorise_moments(self, moments: Moments) -> None:
-        """Primal: eigenvectors of the d x d products of features."""
-        xx, xy, total = moments.xx, moments.xy, moments.yy.diagonal().clone()
+    def _take_moments(self, found: Moments) -> None:
+        """Primal: the d x d products of features."""
         if not self.intercept:
-            xx = xx.addr(moments.mean_x, moments.mean_x, alpha=self.n)
-            xy = xy.addr(moments.mean_x, moments.mean_y, alpha=self.n)
-            total = total + self.n * moments.mean_y.square()
-        self._means(moments.mean_x, moments.mean_y)
-        values, self.basis = torch.linalg.eigh(xx)
-        self.values = values.clamp(min=0)
-        self.target = self.basis.T @ xy
-        self.total = total
+            found.about_zero()
+        d = self.d
+        self._means(found.mean[:d], found.mean[d:])
+        self._matrix = found.products[:d, :d]
+        self._target = found.products[:d, d:]
+        self._squares = found.products.diagonal()[d:]
 
-    def _means(self, mean_x: Float[Tensor, " d"], mean_y: Float[Tensor, " q"]) -> None:
+    def _means(self, mean_x: Float[np.ndarray, " d"], mean_y: Float[np.ndarray, " q"]) -> None:
         """Keep the point about which the rows are centred: zero without an intercept."""
         keep = 1.0 if self.intercept else 0.0
-        self.mean_x: Tensor = mean_x * keep
-        self.mean_y: Tensor = mean_y * keep
+        self.mean_x: Float[np.ndarray, " d"] = mean_x * keep
+        self.mean_y: Float[np.ndarray, " q"] = mean_y * keep
 
     @property
-    def d(self) -> int:
-        """Feature width."""
-        return len(self.mean_x)
+    def dual(self) -> bool:
+        """Whether M is the n x n matrix of products of rows."""
+        return self._x is not None
+
+    @cached_property
+    def _work(self) -> Float[np.ndarray, "s s"]:
+        """Memory for one factorisation after the other."""
+        return blas.zeros(len(self._matrix))
 
     def is_determined(self) -> bool:
         """Say whether least squares without a penalty has one solution."""
-        largest = float(self.values[-1])
-        limit = largest * max(self.n, self.d) * torch.finfo(torch.float64).eps
-        return not self.dual and largest > 0 and float(self.values[0]) > limit
+        if self.dual:
+            return False
+        values = self._decompose()[0]
+        limit = float(values[-1]) * max(self.n, self.d) * float(np.finfo(np.float64).eps)
+        return bool(values[-1] > 0 and values[0] > limit)
 
     def solve(
-        self, objective: int, alphas: Float[Tensor, " a"]
-    ) -> tuple[Float[Tensor, "a d"], Float[Tensor, " a"]]:
-        """Weight and bias of one objective for each alpha, in float64."""
-        target = self.target[:, self.members.index(objective)]
-        scaled = _divide(target[:, None], self.values[:, None] + alphas)
-        weight = (self.basis @ scaled).T
-        return weight, self.mean_y[self.members.index(objective)] - weight @ self.mean_x
+        self, alphas: Float[np.ndarray, " a"]
+    ) -> tuple[Float[np.ndarray, "a q d"], Float[np.ndarray, "a q"]]:
+        """Weight and bias of every objective for each alpha.
 
-    def noise_variance(self, objective: int, alpha: float) -> float:
-        """Residual sum of squares over n minus the effective degrees of freedom.
-
-        Those are the trace of the map from ratings to fitted ratings: one for the intercept
-        plus sum L / (L + alpha). NaN when none are left.
+        Cost: a factorisation of s^3 / 3 an alpha, or one eigendecomposition where there are
+        so many alphas that it is the cheaper, or 0 is one of them.
         """
-        column = self.members.index(objective)
-        share = _divide(self.values, self.values + alpha)
-        left = self.n - float(share.sum()) - self.intercept
-        if left <= 1e-9 * self.n:
-            return float("nan")
-        target = self.target[:, column].square()
-        if self.dual:  # the eigenvectors span every residual
-            residual = float(((1 - share).square() * target).sum())
-        else:
-            explained = _divide(target * (2 - share), self.values + alpha).sum()
-            residual = max(float(self.total[column] - explained), 0.0)
-        return residual / left
+        if len(alphas) > _ALPHAS_FOR_EIGEN:
+            self._decompose()
+        every = range(len(self.members))
+        weight = np.stack([self._weight(self._inverse(a, every)) for a in alphas.tolist()])
+        return weight, self.mean_y - weight @ self.mean_x
+
+    def fit(self, alphas: Float[np.ndarray, " q"]) -> Solution:
+        """Heads for one alpha an objective, and the noise that they leave.
+
+        Each alpha is factorised once for all objectives that have it.
+        """
+        q = len(self.members)
+        weight, noise = np.zeros((q, self.d)), np.zeros(q)
+        for alpha in np.unique(alphas).tolist():
+            columns = np.flatnonzero(alphas == alpha).tolist()
+            solved = self._inverse(alpha, columns)
+            weight[columns] = self._weight(solved)
+            residual = self._residual(alpha, columns, solved, weight[columns])
+            left = self.n - self._freedom(alpha) - self.intercept
+            noise[columns] = residual / left if left > 1e-9 * self.n else np.nan
+        return Solution(weight, self.mean_y - weight @ self.mean_x, noise)
+
+    def _decompose(self) -> tuple[Float[np.ndarray, " s"], Float[np.ndarray, "s s"]]:
+        """Eigenvalues of M, ascending and at least 0, and eigenvectors, computed once."""
+        if self._eigen is None:
+            values, vectors = torch.linalg.eigh(torch.from_numpy(self._matrix), UPLO="U")
+            self._eigen = values.clamp(min=0).numpy(), vectors.numpy()
+        return self._eigen
+
+    def _inverse(self, alpha: float, columns: Sequence[int]) -> Float[np.ndarray, "s c"]:
+        """Solve (M + alpha I) c = target for some of the objectives.
+
+        By Cholesky, whose factor is left in `_work`; by the eigendecomposition where there
+        is one, where alpha is 0, and where rounding has hidden alpha from the pivots.
+        """
+        target = self._target[:, list(columns)]
+        if self._eigen is None and alpha > 0:
+            np.copyto(self._work, self._matrix)
+            np.einsum("ii->i", self._work)[:] += alpha
+            if blas.factorise(self._work, least=alpha):
+                return blas.solve_factored(self._work, target)
+        _, vectors = self._decompose()
+        scaled = blas.product(vectors.T, target) * self._gains(alpha)[:, None]
+        return blas.product(vectors, scaled)
+
+    def _gains(self, alpha: float) -> Float[np.ndarray, " s"]:
+        """1 / (L + alpha) for each eigenvalue L of M; 0 where rounding hides both.
+
+        What the sums do not hold takes no weight: the quotient of two rounding errors would
+        be weights of any size.
+        """
+        values = self._decompose()[0]
+        least = _ROUNDING * values[-1]
+        known = (values > least) | (alpha > least)
+        return known / np.where(known, values + alpha, 1.0)
+
+    def _weight(self, solved: Float[np.ndarray, "s c"]) -> Float[np.ndarray, "c d"]:
+        """Weights of solutions of the system."""
+        return solved.T if self._x is None else blas.product(solved.T, self._x)
+
+    def _freedom(self, alpha: float) -> float:
+        """Effective degrees of freedom but for the intercept, the sum of L / (L + alpha).
+
+        L are the eigenvalues of M. Uses up the factor that `_inverse` left.
+        """
+        if self._eigen is not None:
+            return float(self._eigen[0] @ self._gains(alpha))
+        return len(self._matrix) - alpha * blas.inverse_trace(self._work)
+
+    def _residual(
+        self,
+        alpha: float,
+        columns: Sequence[int],
+        solved: Float[np.ndarray, "s c"],
+        weight: Float[np.ndarray, "c d"],
+    ) -> Float[np.ndarray, " c"]:
+        """Residual sums of squares, at least 0."""
+        if self.dual:  # the residual is y - M c = alpha c
+            return np.square(alpha * solved).sum(0)
+        keep = list(columns)
+        # w'Mw = w'(X'y - alpha w), as w solves the system.
+        explained = (weight.T * self._target[:, keep]).sum(0) + alpha * np.square(weight).sum(1)
+        return (self._squares[keep] - explained).clip(min=0)
 
 
-def systems(statistics: Statistics, *, intercept: bool) -> list[System]:
-    """Factorise the rows of each group of objectives that are rated together."""
-    return [
-        System(members, contents, intercept=intercept) for members, contents in statistics.groups()
-    ]
+def systems(statistics: Statistics, *, intercept: bool) -> Iterator[System]:
+    """Give the system of each group of objectives rated together, one at a time in memory."""
+    for members in statistics.groups():
+        yield System(members, statistics.contents(members), intercept=intercept)
 
 
-def check_determined(system: System, name: str, alphas: Float[Tensor, " a"]) -> None:
+def check_determined(system: System, name: str, alpha: float) -> None:
     """Raise where an alpha of 0 leaves more than one solution."""
-    if bool((alphas == 0).any()) and not system.is_determined():
+    if alpha == 0 and not system.is_determined():
         raise ValueError(
             f"`alpha` = 0 leaves the solution undetermined: {system.n} rated rows of {name!r} "
             f"span fewer than {system.d} feature directions; use a positive alpha"
         )
-
-
-def _width(content: Content) -> int:
-    """Feature width of a part."""
-    return content.features.shape[1] if isinstance(content, Rows) else len(content.mean_x)
-
-
-def _divide(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Divide, with 0 / 0 = 0: a direction without spread takes no weight."""
-    return torch.where(denominator > 0, numerator / denominator.clamp(min=1e-300), 0.0)

@@ -6,73 +6,21 @@ Knows nothing of alphas, folds or files: it adds up, and it can be written as pl
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from armorm.errors import nearest
+from armorm.heads import blas
 from armorm.heads.checks import check_finite, check_shape
-from armorm.heads.moments import Content, Moments, Rows, concatenate, merge, to_moments
+from armorm.heads.moments import Content, Moments, Rows, Scratch
+from armorm.heads.part import Part
+from armorm.heads.rated_rows import Key, check_features, sort_rows
 
-_CHUNK = 8192  # rows converted to float64 at a time
-_SCHEMA = 1
-_MOMENTS = ("mean_x", "mean_y", "xx", "xy", "yy")
-
-Key = tuple[str, tuple[int, ...]]
-"""Source, and the indices of the objectives that are rated together."""
-
-
-class _Part:
-    """Rows of one key: moments of those already summed, and fewer than d rows as they are.
-
-    Below d rows the rows themselves are the smaller exact statistic, and they allow the
-    n x n dual; folding them only when d have come keeps the cost of a fold in proportion.
-    """
-
-    def __init__(self) -> None:
-        self.moments: Moments | None = None
-        self.rows: list[Rows] = []
-
-    def add(self, rows: Rows) -> None:
-        """Take rows in, and fold when there are d of them."""
-        self.rows.append(rows)
-        if sum(r.n for r in self.rows) >= rows.features.shape[1]:
-            self._fold(to_moments(concatenate(self.rows)))
-            self.rows = []
-
-    def _fold(self, more: Moments) -> None:
-        """Add moments to the moments."""
-        self.moments = more if self.moments is None else merge(self.moments, more)
-
-    @property
-    def content(self) -> Content:
-        """Everything in one form: rows while there are fewer than d, moments from then on."""
-        if self.moments is None:
-            return concatenate(self.rows)
-        if not self.rows:
-            return self.moments
-        return merge(self.moments, to_moments(concatenate(self.rows)))
-
-    @property
-    def n(self) -> int:
-        """Number of rows."""
-        folded = 0 if self.moments is None else self.moments.n
-        return folded + sum(r.n for r in self.rows)
-
-    def copy(self) -> _Part:
-        """Copy the lists; tensors are never written to and stay shared."""
-        copy = _Part()
-        copy.moments, copy.rows = self.moments, list(self.rows)
-        return copy
-
-    def extend(self, other: _Part) -> None:
-        """Take in all that another part holds."""
-        if other.moments is not None:
-            self._fold(other.moments)
-        for rows in other.rows:
-            self.add(rows)
+_WINDOW = 65_536  # rows that are sorted by key at a time: mapped pages are then read once
+_SCHEMA = 2
 
 
 class Statistics:
@@ -82,7 +30,9 @@ class Statistics:
     Y'Y about the means, in float64 on the CPU. A set seen in fewer than d rows keeps the
     rows. Statistics of disjoint rows add up; a source can be left out of the sum, and is
     never subtracted. The numbers depend on the order and the portions in which rows come
-    (to rounding), and on nothing else. Memory: at most d^2 + d^2 numbers a source and set.
+    (to rounding), and on nothing else; not on the precision in which the same values come.
+    Memory: d^2 float64 numbers and fewer than d rows a source and set, however many rows
+    there were, and one scratch chunk of at most 256 MiB.
     """
 
     def __init__(self, objectives: Sequence[str], d: int) -> None:
@@ -104,7 +54,8 @@ class Statistics:
         if d < 1:
             raise ValueError(f"`d` must be at least 1; got {d}")
         self.d = d
-        self._parts: dict[Key, _Part] = {}
+        self._parts: dict[Key, Part] = {}
+        self._scratch = Scratch()
 
     @classmethod
     def from_features(
@@ -127,7 +78,8 @@ class Statistics:
             The statistics of these rows.
 
         Raises:
-            ValueError: shapes that disagree; features that are not finite; infinite ratings.
+            ValueError: shapes that disagree; features that are not finite, or above 1e140 in
+                size; infinite ratings. Nothing is taken in then.
         """
         check_shape("features", features, "n d")
         statistics = cls(objectives, features.shape[1])
@@ -145,33 +97,28 @@ class Statistics:
             sources: Source of each row; None means that all are of the source ''.
 
         Raises:
-            ValueError: shapes that disagree; features that are not finite; infinite ratings.
+            ValueError: shapes that disagree; features that are not finite, or above 1e140 in
+                size; infinite ratings. Nothing is taken in then.
         """
         check_shape("features", features, "n d", d=self.d)
         check_shape("ratings", ratings, "n k", n=len(features), k=len(self.objectives))
-        check_finite("features", features)
+        check_features(features)
         check_finite("ratings", ratings, nan_allowed=True)
         if sources is not None and len(sources) != len(features):
             raise ValueError(
                 f"`sources` must have one entry a row; got {len(sources)} for {len(features)} rows"
             )
-        for start in range(0, len(features), _CHUNK):
-            stop = min(start + _CHUNK, len(features))
-            names = [""] * (stop - start) if sources is None else sources[start:stop]
-            self._add(features[start:stop], ratings[start:stop], names)
+        x, y = features.detach(), ratings.detach().to("cpu", torch.float64)
+        for start in range(0, len(x), _WINDOW):
+            part = slice(start, start + _WINDOW)
+            self._add(x[part].to("cpu"), y[part], None if sources is None else sources[part])
 
-    def _add(self, features: Tensor, ratings: Tensor, sources: Sequence[str]) -> None:
-        """Sort one chunk into parts by source and set of rated objectives."""
-        x = features.detach().to("cpu", torch.float64)
-        y = ratings.detach().to("cpu", torch.float64)
-        members: dict[Key, list[int]] = {}
-        for row, (source, rated) in enumerate(zip(sources, (~y.isnan()).tolist(), strict=True)):
-            pattern = tuple(j for j, is_rated in enumerate(rated) if is_rated)
-            if pattern:
-                members.setdefault((source, pattern), []).append(row)
-        for key, rows in members.items():
-            part = self._parts.setdefault(key, _Part())
-            part.add(Rows(x[rows], y[rows][:, list(key[1])]))
+    def _add(self, features: Tensor, ratings: Tensor, sources: Sequence[str] | None) -> None:
+        """Sort rows into parts by source and set of rated objectives."""
+        for key, rows in sort_rows((~ratings.isnan()).numpy(), sources):
+            part = self._parts.setdefault(key, Part())
+            rated = ratings[torch.from_numpy(rows)][:, list(key[1])]
+            part.add(features, rated, self._scratch, index=rows)
 
     def __add__(self, other: Statistics) -> Statistics:
         """Sum of two statistics of disjoint rows; neither changes.
@@ -194,7 +141,7 @@ class Statistics:
                 )
         total = self._keep(self._parts)
         for key, part in other._parts.items():
-            total._parts.setdefault(key, _Part()).extend(part)
+            total._parts.setdefault(key, Part()).extend(part, total._scratch)
         return total
 
     def _keep(self, keys: Iterable[Key]) -> Statistics:
@@ -230,33 +177,60 @@ class Statistics:
         """Number of rows in which an objective, given by its index, is rated."""
         return sum(part.n for (_, rated), part in self._parts.items() if objective in rated)
 
-    def contents(self, objective: int) -> list[tuple[Key, Content]]:
-        """Parts in which an objective is rated, sorted by key; rating columns are `key[1]`."""
-        rated = sorted(key for key in self._parts if objective in key[1])
-        return [(key, self._parts[key].content) for key in rated]
+    def contents(self, objectives: Sequence[int]) -> list[tuple[Key, Content]]:
+        """Contents in which any of some objectives is rated, sorted by key.
 
-    def groups(self) -> list[tuple[tuple[int, ...], list[Content]]]:
-        """Objectives that are rated in exactly the same rows, with those rows.
-
-        Returns:
-            Each group of objective indices once, with contents whose rating columns are the
-            objectives of the group in this order; objectives without ratings are in none.
+        Rating columns are `key[1]`. A key comes twice where both moments and rows are kept.
         """
+        wanted = set(objectives)
+        keys = sorted(key for key in self._parts if wanted.intersection(key[1]))
+        return [(key, content) for key in keys for content in self._parts[key].contents()]
+
+    def groups(self) -> list[tuple[int, ...]]:
+        """Objectives that are rated in exactly the same rows; those without rows in none."""
         members: dict[tuple[Key, ...], list[int]] = {}
         for j in range(len(self.objectives)):
             keys = tuple(sorted(key for key in self._parts if j in key[1]))
             if keys:
                 members.setdefault(keys, []).append(j)
-        return [
-            (
-                tuple(group),
-                [self._parts[key].content.select([key[1].index(j) for j in group]) for key in keys],
-            )
-            for keys, group in members.items()
-        ]
+        return [tuple(group) for group in members.values()]
+
+    def with_objectives(self, objectives: Sequence[str]) -> Statistics:
+        """Statistics of the same rows for another list of objectives.
+
+        An objective that is in both lists keeps its ratings, a new one has none yet, and
+        that of one that is not named is left out: rows in which others were rated stay with
+        those, and parts that then have the same objectives are added.
+
+        Args:
+            objectives: Names of the objectives wanted, in any order.
+
+        Returns:
+            New statistics; these do not change.
+
+        Raises:
+            ValueError: no objective; a name given twice.
+        """
+        changed = Statistics(objectives, self.d)
+        place = {name: j for j, name in enumerate(changed.objectives)}
+        for (source, rated), part in self._parts.items():
+            names = [self.objectives[j] for j in rated]
+            kept = sorted((place[name], c) for c, name in enumerate(names) if name in place)
+            key = source, tuple(j for j, _ in kept)
+            columns = [c for _, c in kept]
+            whole = columns == list(range(len(rated)))
+            own = part.copy() if whole else part.select(columns)
+            if key in changed._parts:
+                changed._parts[key].extend(own, changed._scratch)
+            elif columns:
+                changed._parts[key] = own
+        return changed
 
     def state(self) -> tuple[dict[str, Tensor], str]:
-        """Give everything as named float64 tensors and a header in JSON, for a file.
+        """Give everything as named tensors and a header in JSON, for a file.
+
+        Sums are float64, the triangle of X'X column after column (LAPACK's packed form,
+        half the size); rows are in the precision in which they came.
 
         Returns:
             Tensors by name, and the header; `from_state` makes the same statistics of them.
@@ -264,19 +238,21 @@ class Statistics:
         tensors: dict[str, Tensor] = {}
         parts: list[dict[str, Any]] = []
         for i, ((source, rated), part) in enumerate(self._parts.items()):
-            n = 0 if part.moments is None else part.moments.n
+            n = 0
+            for content in part.contents():
+                if isinstance(content, Rows):
+                    tensors[f"{i}.features"] = content.features.clone()
+                    tensors[f"{i}.ratings"] = content.ratings.clone()
+                else:
+                    n = content.n
+                    tensors[f"{i}.mean"] = torch.from_numpy(content.mean.copy())
+                    tensors[f"{i}.products"] = torch.from_numpy(blas.pack(content.products))
             parts.append({"source": source, "rated": list(rated), "n": n})
-            if part.moments is not None:
-                for field in _MOMENTS:
-                    tensors[f"{i}.{field}"] = getattr(part.moments, field)
-            if part.rows:
-                rows = concatenate(part.rows)
-                tensors[f"{i}.features"], tensors[f"{i}.ratings"] = rows.features, rows.ratings
         header = {"schema": _SCHEMA, "objectives": self.objectives, "d": self.d, "parts": parts}
         return tensors, json.dumps(header)
 
     @classmethod
-    def from_state(cls, tensors: dict[str, Tensor], header: str) -> Statistics:
+    def from_state(cls, tensors: Mapping[str, Tensor], header: str) -> Statistics:
         """Make statistics of what `state` gave.
 
         Args:
@@ -287,20 +263,39 @@ class Statistics:
             The same statistics.
 
         Raises:
-            ValueError: a header of another schema; a tensor that is absent.
+            ValueError: a header of another schema; a tensor that is absent or has another shape.
         """
         facts = json.loads(header)
         if facts["schema"] != _SCHEMA:
             raise ValueError(f"statistics must have schema {_SCHEMA}; got {facts['schema']!r}")
         statistics = cls(facts["objectives"], facts["d"])
         for i, entry in enumerate(facts["parts"]):
-            names = [f"{i}.{field}" for field in (_MOMENTS if entry["n"] else ("features",))]
-            absent = [name for name in names if name not in tensors]
-            if absent:
-                raise ValueError(f"statistics must have the tensor {absent[0]!r}; it is absent")
-            part = statistics._parts.setdefault((entry["source"], tuple(entry["rated"])), _Part())
-            if entry["n"]:
-                part.moments = Moments(entry["n"], *(tensors[name] for name in names))
-            if f"{i}.features" in tensors:
-                part.rows = [Rows(tensors[f"{i}.features"], tensors[f"{i}.ratings"])]
+            key = entry["source"], tuple(entry["rated"])
+            statistics._parts[key] = _part(tensors, i, facts["d"], len(key[1]), entry["n"])
         return statistics
+
+
+def _part(tensors: Mapping[str, Tensor], i: int, d: int, q: int, n: int) -> Part:
+    """Make the i-th part of what `state` gave, with n summed rows and q rating columns."""
+    moments: Moments | None = None
+    rows: list[Rows] = []
+    if n:
+        mean = _tensor(tensors, f"{i}.mean", (d + q,)).numpy().copy()
+        packed = _tensor(tensors, f"{i}.products", ((d + q) * (d + q + 1) // 2,))
+        moments = Moments(d, n, mean, blas.unpack(packed.numpy(), d + q))
+    if not n or f"{i}.features" in tensors:
+        features = _tensor(tensors, f"{i}.features", (-1, d))
+        ratings = _tensor(tensors, f"{i}.ratings", (len(features), q))
+        rows = [Rows(features.clone(), ratings.clone())]
+    return Part(moments, rows)
+
+
+def _tensor(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    """Find a tensor of a state, of which one axis may have any size (-1)."""
+    if name not in tensors:
+        raise ValueError(f"statistics must have the tensor {name!r}; it is absent")
+    found = tuple(tensors[name].shape)
+    if len(found) != len(shape) or any(s not in (-1, f) for s, f in zip(shape, found, strict=True)):
+        wanted = str(shape).replace("-1", "n")
+        raise ValueError(f"the tensor {name!r} must have shape {wanted}; got {found}")
+    return tensors[name]

@@ -85,10 +85,15 @@ class FeaturesRecipe(_Part):
         default=None, ge=8, description="None: the backbone's own limit."
     )
     too_long: Literal["drop", "truncate"] = "drop"
-    token_budget: _Count = Field(default=8192, ge=8, description="Padded tokens a batch.")
+    token_budget: _Count | None = Field(
+        default=None, ge=8, description="Tokens a batch; None: found for the device."
+    )
+    engine: Literal["packed", "padded"] = Field(
+        default="packed", description="Decoders: shared prompts packed, or padded rows."
+    )
     padding_side: Literal["right", "left"] = "right"
     shard_rows: _Count = Field(default=256, description="Rows a shard; a kill loses at most one.")
-    store_dtype: Literal["float32", "bfloat16"] = "float32"
+    store_dtype: Literal["float32", "bfloat16"] = "bfloat16"
     pooling: Literal["mean", "cls"] = Field(default="mean", description="Encoders only.")
     layers: tuple[_Whole, ...] = Field(default=(-1,), min_length=1, description="Encoders only.")
     blocks: tuple[str, ...] = Field(
@@ -197,6 +202,9 @@ class GatingRecipe(_Part):
     patience: _Count = Field(default=20, description="Looks without a better loss.")
     eval_every: _Count = Field(default=20, description="Steps between evaluations.")
     entropy_weight: _Number = Field(default=0.0, ge=0, le=1e3)
+    dropout: _Number = Field(default=0.0, ge=0, lt=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    max_validation: _Count = Field(default=16_384, description="Held-out pairs at a look.")
     initial: Literal["uniform", "fixed_weights", "random"] = "uniform"
     standardise: _Flag = Field(default=True, description="Prompt features of mean 0, variance 1.")
     beta_init: _Number | None = Field(

@@ -25,6 +25,7 @@ from armorm.evaluate.counts import source_of
 from armorm.evaluate.figures import DebiasFigures, GatingFigures, Report
 from armorm.evaluate.heads_figures import debias_figures, gating_figures
 from armorm.evaluate.objectives import ObjectiveResults, evaluate_objectives
+from armorm.features.mapped import take_rows
 from armorm.train.folds import Fit, Fitter, objective_scores, scores_by_scorer
 from armorm.train.inputs import TrainingData
 
@@ -58,14 +59,15 @@ def held_out_predictions(fitter: Fitter, fits: list[Fit]) -> HeldOut:
     for fit in fits:
         if rated is not None and objectives is not None:
             rows = rated.folds == fit.held_out
-            objectives[rows] = objective_scores(fit, rated.features[rows])
+            objectives[rows] = objective_scores(fit, take_rows(rated.features, rows))
         if pairs is not None and gating is not None:
             rows = pairs.folds == fit.held_out
             gate, baselines = fitter.gate(fit), fitter.baselines(fit)
             nuisances = fitter.settings.nuisances
             for side, features in enumerate((pairs.chosen, pairs.rejected)):
+                side_rows, prompt = take_rows(features, rows), take_rows(pairs.prompt, rows)
                 found, weights = scores_by_scorer(
-                    fit, gate, baselines, features[rows], pairs.prompt[rows], nuisances
+                    fit, gate, baselines, side_rows, prompt, nuisances
                 )
                 gating[rows] = weights
                 for name, values in found.items():

@@ -14,30 +14,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from armorm.features.mapped import FeatureRows, chunks, join_rows, take_rows
 from armorm.heads.compose import compose
 from armorm.heads.gating import GatingNetwork, GatingSettings
-from armorm.heads.ridge import predict
 from armorm.heads.statistics import Statistics
 from armorm.model.bundle import Baselines
 from armorm.model.rivals import rival_scores
 from armorm.train.cache import StageCache, StageResult
-from armorm.train.stages import (
+from armorm.train.gating_stage import gating_stage, load_gate
+from armorm.train.sets import (
+    CHUNK_ENTRIES,
     DerivedPairs,
     GatePairs,
     PairSet,
     RatedSet,
-    baselines_stage,
-    debias_stage,
-    gate_pairs,
-    gating_stage,
-    load_gate,
-    ridge_stage,
+    scores_of,
 )
+from armorm.train.stages import baselines_stage, debias_stage, gate_pairs, ridge_stage
 
 GATED = "gated"
 
-Watch = Callable[[str, int, int], None]
-"""Called with (stage, done, total)."""
+IN_TRAINING = "gate-in-training"
+"""Folder among the stages with the gates that a training which was killed goes on from."""
+
+Watch = Callable[[str, int, int, str], None]
+"""Called with (stage, done, total, remark), the remark such as a rate or a loss, or empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +91,18 @@ class Fitter:
     """Weight and bias of a head that is not fitted here."""
     objectives: tuple[str, ...] = ()
     """Names of axis k."""
-    watch: Watch = field(default=lambda stage, done, total: None)
+    watch: Watch = field(default=lambda *_: None)
 
     @cached_property
     def parts(self) -> list[Statistics]:
-        """Statistics of each fold, computed once and only when a ridge head is fitted."""
+        """Statistics of each fold, computed once and only when a ridge head is fitted.
+
+        Folds that never take a turn are one part: what is left out at most is a held-out
+        fold and one of validation, both among the first `rounds` + 1.
+        """
         assert self.rated is not None
-        return self.rated.statistics(self.settings.n_folds)
+        s = self.settings
+        return self.rated.statistics(min(s.n_folds, s.rounds + 2))
 
     def used(self, held_out: int | None) -> list[int]:
         """Return the folds that heads may see when one is held out."""
@@ -149,7 +155,9 @@ class Fitter:
         s = self.settings
         rated = self.rated
         assert rated is not None
+        cross = self.derived is not None
         inputs = {"rated": self.inputs["rated"], "held_out": held_out, "rounds": s.rounds}
+        inputs |= {"cross": cross}
         return self.cache.get(
             _name("ridge", held_out),
             inputs | {"alphas": s.alphas, "intercept": s.intercept, "n_folds": s.n_folds},
@@ -160,6 +168,7 @@ class Fitter:
                 rounds=s.rounds,
                 alphas=s.alphas,
                 intercept=s.intercept,
+                cross=cross,
             ),
         )
 
@@ -179,15 +188,15 @@ class Fitter:
             ),
         )
 
-    def reference(self, held_out: int | None) -> Tensor:
+    def reference(self, held_out: int | None) -> FeatureRows:
         """Return the features of the reference rows of the used folds, shape (m, d)."""
-        groups, used = list[Tensor](), torch.tensor(self.used(held_out))
+        groups, used = list[FeatureRows](), torch.tensor(self.used(held_out))
         if self.rated is not None and "rated" in self._reference_sets:
-            groups.append(self.rated.features[torch.isin(self.rated.folds, used)])
+            groups.append(take_rows(self.rated.features, torch.isin(self.rated.folds, used)))
         if self.pairs is not None and "pairs" in self._reference_sets:
             rows = torch.isin(self.pairs.folds, used)
-            groups += [self.pairs.chosen[rows], self.pairs.rejected[rows]]
-        return torch.cat(groups)
+            groups += [take_rows(side, rows) for side in (self.pairs.chosen, self.pairs.rejected)]
+        return join_rows(groups)
 
     @property
     def _reference_sets(self) -> tuple[str, ...]:
@@ -217,7 +226,8 @@ class Fitter:
                 used=self.used(held_out),
                 rounds=s.rounds,
                 settings=settings,
-                tick=lambda done, total: self.watch(name, done, total),
+                tick=lambda *done: self.watch(name, *done),
+                checkpoints=self.cache.folder / IN_TRAINING,
             ),
         )
 
@@ -241,7 +251,7 @@ class Fitter:
         )
 
 
-def objective_scores(fit: Fit, features: Tensor) -> Tensor:
+def objective_scores(fit: Fit, features: FeatureRows) -> Tensor:
     """Predict the ratings of rows from a fit's ridge head.
 
     Args:
@@ -251,15 +261,15 @@ def objective_scores(fit: Fit, features: Tensor) -> Tensor:
     Returns:
         Raw objective scores, shape (n, k).
     """
-    return predict(fit.ridge.tensors["weight"], fit.ridge.tensors["bias"], features)
+    return scores_of(fit.ridge.tensors["weight"], fit.ridge.tensors["bias"], features)
 
 
 def scores_by_scorer(
     fit: Fit,
     gate: GatingNetwork,
     baselines: Baselines,
-    features: Tensor,
-    prompt: Tensor,
+    features: FeatureRows,
+    prompt: FeatureRows,
     nuisances: tuple[int, ...],
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Score responses with the gated model and with everything it is held against.
@@ -275,13 +285,26 @@ def scores_by_scorer(
     Returns:
         Scorer -> scores of shape (n,), and the gating of shape (n, k).
     """
-    raw, matrix = objective_scores(fit, features), fit.debias.tensors["matrix"]
-    with torch.no_grad():
-        gating = gate(prompt)
-    rivals = rival_scores(
-        raw, features, prompt, debias=matrix, nuisances=nuisances, baselines=baselines
-    )
-    return {GATED: compose(raw, gating, matrix).score, **rivals}, gating
+    matrix = fit.debias.tensors["matrix"]
+    parts: list[dict[str, Tensor]] = []
+    size = max(CHUNK_ENTRIES // features.shape[1], 1)
+    for some, some_prompts in zip(chunks(features, size), chunks(prompt, size), strict=True):
+        raw = objective_scores(fit, some)
+        with torch.no_grad():
+            gating = gate(some_prompts)
+        rivals = rival_scores(
+            raw,
+            some.float(),
+            some_prompts.float(),
+            debias=matrix,
+            nuisances=nuisances,
+            baselines=baselines,
+        )
+        parts.append(
+            {GATED: compose(raw, gating, matrix).score, **rivals, "gating weights": gating}
+        )
+    scores = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return scores, scores.pop("gating weights")
 
 
 def _name(stage: str, held_out: int | None) -> str:

@@ -23,12 +23,19 @@ from armorm.data import (
     read_rated,
 )
 from armorm.errors import DataError
-from armorm.features.store import FeatureSet
+from armorm.features.feature_set import FeatureSet, StoredFeatures
+from armorm.features.mapped import FeatureRows, in_memory, take_rows
 from armorm.storage import fingerprint
-from armorm.train.stages import DerivedPairs, PairSet, RatedSet
+from armorm.train.sets import DerivedPairs, PairSet, RatedSet
 from armorm.types import Conversation, PreferencePair, Prompt, RatedResponse
 
 CHOSEN, REJECTED = "chosen", "rejected"
+
+IN_MEMORY = 2**30
+"""Bytes of features, as float32, up to which a set is read whole; larger ones stay on disk."""
+
+AnyFeatures = FeatureSet | StoredFeatures
+"""Features of rows in the order of the input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,7 @@ def read_rows(
     return Rows(rated_rows, pair_rows, scales, objectives, drops)
 
 
-def count_unused(features: FeatureSet, name: str, drops: Drops, *, sides: int) -> None:
+def count_unused(features: AnyFeatures, name: str, drops: Drops, *, sides: int) -> None:
     """Count rows that the backbone could not take, and those it took in part.
 
     Args:
@@ -239,8 +246,8 @@ def pair_conversations(rows: Rows) -> list[Conversation]:
 
 def line_up(
     rows: Rows,
-    rated: FeatureSet | None,
-    pairs: FeatureSet | None,
+    rated: AnyFeatures | None,
+    pairs: AnyFeatures | None,
     folds: Folds,
 ) -> TrainingData:
     """Bring rows, features, normalised ratings and folds into one order.
@@ -266,7 +273,7 @@ def line_up(
         matrix = rating_matrix(rated_rows, rows.objectives, rows.scales)
         check_objectives(matrix, rows.objectives)
         rated_set = RatedSet(
-            features=rated.response[[place[row.id] for row in rated_rows]],
+            features=_take(rated.response, [place[row.id] for row in rated_rows]),
             ratings=torch.from_numpy(matrix),
             folds=torch.tensor([folds.of[row.prompt] for row in rated_rows]),
             sources=tuple(row.source for row in rated_rows),
@@ -280,9 +287,9 @@ def line_up(
         chosen = [place[sides[row.id][0]] for row in pair_rows]
         rejected = [place[sides[row.id][1]] for row in pair_rows]
         pair_set = PairSet(
-            prompt=pairs.prompt[chosen],
-            chosen=pairs.response[chosen],
-            rejected=pairs.response[rejected],
+            prompt=_take(pairs.prompt, chosen),
+            chosen=_take(pairs.response, chosen),
+            rejected=_take(pairs.response, rejected),
             folds=torch.tensor([folds.of[row.prompt] for row in pair_rows]),
         )
     check_folds(
@@ -294,10 +301,17 @@ def line_up(
     return TrainingData(list(rated_rows), list(pair_rows), rated_set, pair_set)
 
 
+def _take(features: FeatureRows, rows: Sequence[int]) -> FeatureRows:
+    """Choose rows, and read them where they are few enough to stay in memory."""
+    found = take_rows(features, torch.tensor(rows, dtype=torch.int64))
+    n, d = found.shape
+    return in_memory(found) if 4 * n * d <= IN_MEMORY else found
+
+
 def derive(
     rows: Rows,
     data: TrainingData,
-    features: FeatureSet,
+    features: AnyFeatures,
     *,
     weights: Mapping[str, float],
     min_gap: float,
@@ -330,7 +344,7 @@ def derive(
     pairs = DerivedPairs(
         chosen=torch.tensor([number[row.prompt, row.chosen] for row in derived]),
         rejected=torch.tensor([number[row.prompt, row.rejected] for row in derived]),
-        prompt=features.prompt[[place[row.id] for row in data.rated_rows]],
+        prompt=_take(features.prompt, [place[row.id] for row in data.rated_rows]),
         loss_weight=loss_weight,
     )
     return TrainingData(data.rated_rows, data.pair_rows, data.rated, data.pairs, derived, pairs)

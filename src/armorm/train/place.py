@@ -5,8 +5,10 @@ A run removes and replaces files by the names that it writes itself, and no othe
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from armorm.errors import StorageError
@@ -18,6 +20,8 @@ LOCK = ".lock"
 """Held while a run writes into its folder."""
 DONE = "run.json"
 """Written last; holds the fingerprint of the run and the digests of what it left."""
+FEATURES = "features"
+"""Folder of the feature sets."""
 STAGES = "stages"
 """Folder of the fitted heads."""
 BUNDLE = "bundle"
@@ -66,6 +70,39 @@ def clear_place(folder: Path) -> None:
     for left in list(_left_behind(folder)):
         with storage_errors(left):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+@contextlib.contextmanager
+def hold_run(folder: Path, *, shared: bool = False) -> Generator[None]:
+    """Hold the run folder, so that two runs never write into one; clear what a kill left.
+
+    Args:
+        folder: The run folder; made when absent, and removed where it is left empty.
+        shared: Hold it together with others that say so: processes that each extract
+            their own shard. Then nothing is cleared.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        StorageError: another run holds the folder; it cannot be written.
+    """
+    new = not folder.exists()
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("a")
+    with lock:
+        try:
+            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError(f"{folder}: another run is using this folder") from None
+        if not shared:
+            clear_place(folder)
+        try:
+            yield
+        finally:
+            if new and not shared and [path.name for path in folder.iterdir()] == [LOCK]:
+                shutil.rmtree(folder)
 
 
 def remove_pictures(folder: Path) -> None:

@@ -7,40 +7,33 @@ The run folder holds `recipe.yaml` (resolved), `features/`, `stages/`, `bundle/`
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import shutil
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from armorm.data import DataSource, Drops
+from armorm.data import Drops
 from armorm.errors import (
     BundleError,
     DataError,
-    FeatureError,
     RecipeError,
-    StorageError,
     nearest,
 )
 from armorm.evaluate.figures import Report
 from armorm.evaluate.report import read_report
-from armorm.features.backbone import describe_backbone, load_backbone
-from armorm.features.extract import extract_features, feature_fingerprint, made_with_other
-from armorm.features.store import FeatureSet, load_features
+from armorm.features.feature_set import StoredFeatures
 from armorm.heads.gating import GatingSettings
 from armorm.model.bundle import load_bundle
 from armorm.storage import (
     digest_file,
     fingerprint,
-    storage_errors,
 )
 from armorm.train.cache import StageCache
-from armorm.train.config import Recipe, RidgeRecipe, SourceRecipe
+from armorm.train.config import Recipe, RidgeRecipe
+from armorm.train.features import PAIRS, RATED, FeatureStep, read_recipe_rows, threads
 from armorm.train.figures import software
 from armorm.train.folds import Fit, Fitter, Settings, Watch
 from armorm.train.given import load_given_ridge
@@ -53,11 +46,10 @@ from armorm.train.inputs import (
     line_up,
     pair_conversations,
     rated_conversations,
-    read_rows,
     stage_inputs,
 )
 from armorm.train.output import Fitted, make_report, save_run, scales_of
-from armorm.train.place import BUNDLE, DONE, LOCK, STAGES, check_place, clear_place
+from armorm.train.place import BUNDLE, DONE, STAGES, check_place, hold_run
 from armorm.types import Conversation
 
 
@@ -89,7 +81,7 @@ class Run:
         )
 
 
-def train(recipe: Recipe, folder: Path, *, watch: Watch = lambda stage, done, total: None) -> Run:
+def train(recipe: Recipe, folder: Path, *, watch: Watch = lambda *_: None) -> Run:
     """Run a recipe: features, heads on every fold and on everything, report, bundle.
 
     What is up to date is not done again: features by shard, heads by stage, and nothing at
@@ -99,7 +91,7 @@ def train(recipe: Recipe, folder: Path, *, watch: Watch = lambda stage, done, to
     Args:
         recipe: The checked recipe.
         folder: The run folder; made when absent.
-        watch: Called with (stage, done, total).
+        watch: Called with (stage, done, total, remark).
 
     Returns:
         The report and what was done.
@@ -115,12 +107,12 @@ def train(recipe: Recipe, folder: Path, *, watch: Watch = lambda stage, done, to
             another run uses it.
         MissingDependency: data or backbone need an extra.
     """
-    with _threads(recipe.threads):
+    with threads(recipe.threads):
         check_place(folder)
         training = _Training(recipe, folder, watch)
         # Everything that can be wrong with the input is looked at before a file is written.
         training.read()
-        with _alone(folder):
+        with hold_run(folder):
             return training.run()
 
 
@@ -135,9 +127,7 @@ class _Training:
         self.given = load_given_ridge(recipe.ridge) if isinstance(recipe.ridge, str) else None
         self.objectives = self.given.objectives if self.given else recipe.objectives
         self.nuisances = self._nuisances()
-        self.options = recipe.features.options(recipe.bad_rows)
-        self.backbone: Any = None
-        self.notes: list[str] = []
+        self.features = FeatureStep(recipe, folder, watch)
 
     def read(self) -> None:
         """Read rows and the facts of the backbone, and check what can be checked so far."""
@@ -148,7 +138,7 @@ class _Training:
         self.folds = assign_folds(
             self.rows, n_folds=recipe.evaluation.folds, rounds=self.rounds, salt=str(recipe.seed)
         )
-        self.facts = describe_backbone(**self._backbone_id())
+        self.facts = self.features.facts()
         if self.given is not None:
             self.given.check(self.facts)
 
@@ -167,11 +157,11 @@ class _Training:
             n_gates = 2 * (len(order) + 1)  # with and without debias, by far the longest stages
             for held_out in [*order, None]:
                 trained = 2 * len(fits)
-                fitter.watch = lambda stage, done, total, trained=trained: self.watch(
-                    "heads", trained + ("without" in stage) + (done == total), n_gates
+                fitter.watch = lambda stage, done, total, remark, trained=trained: self.watch(
+                    "heads", trained + ("without" in stage) + (done == total), n_gates, remark
                 )
                 fits.append(fitter.fit(held_out))
-                self.watch("heads", 2 * len(fits), n_gates)
+                self.watch("heads", 2 * len(fits), n_gates, "")
         fitted = Fitted(
             recipe=self.recipe,
             backbone=self.facts,
@@ -183,11 +173,11 @@ class _Training:
             final=fits[-1],
             drops=self.drops,
             n_read=self.n_read,
-            notes=tuple(self.notes),
+            notes=tuple(self.features.notes),
             timings=self.timings,
         )
         report = save_run(fitted, make_report(fitted), self.folder, key=key)
-        self.watch("report and bundle", 1, 1)
+        self.watch("report and bundle", 1, 1, "")
         return Run(
             self.folder,
             report,
@@ -201,28 +191,10 @@ class _Training:
         """Read and check every row."""
         recipe = self.recipe
         scales = self.given.scales if self.given else scales_of(recipe)
-        rows = read_rows(
-            [_source(s) for s in recipe.rated],
-            [_source(s) for s in recipe.pairs],
-            scales=scales,
-            objectives=self.objectives,
-            bad_rows=recipe.bad_rows,
-            drops=self.drops,
-        )
-        self.watch(
-            "read rows", len(rows.rated) + len(rows.pairs), len(rows.rated) + len(rows.pairs)
-        )
+        rows = read_recipe_rows(recipe, self.objectives, scales, self.drops)
+        n_rows = len(rows.rated) + len(rows.pairs)
+        self.watch("read rows", n_rows, n_rows, "")
         return rows
-
-    def _backbone_id(self) -> dict[str, Any]:
-        """Arguments that name the backbone."""
-        backbone = self.recipe.backbone
-        return {
-            "name": backbone.name,
-            "revision": backbone.revision,
-            "dtype": backbone.dtype,
-            "options": self.options,
-        }
 
     def _key(self, rows: Rows) -> str:
         """Fingerprint of the whole run; paths, device and threads are told apart by content."""
@@ -258,9 +230,9 @@ class _Training:
         rated = pairs = None
         n_unused = self.drops.total
         if rows.rated:
-            rated = self._features("rated", rated_conversations(rows), keys)
+            rated, keys["rated"] = self._features(RATED, rated_conversations(rows))
         if rows.pairs:
-            pairs = self._features("pairs", pair_conversations(rows), keys)
+            pairs, keys["pairs"] = self._features(PAIRS, pair_conversations(rows))
         try:
             return self._lined_up(rows, rated, pairs), keys
         except DataError as error:
@@ -271,8 +243,15 @@ class _Training:
                 "longest"
             ) from error
 
+    def _features(self, name: str, conversations: list[Conversation]) -> tuple[StoredFeatures, str]:
+        """Features of one kind of rows, and their fingerprint; what is not used is counted."""
+        found, key = self.features.of(name, conversations)
+        assert found is not None  # of one process that computes all
+        count_unused(found, name, self.drops, sides=2 if name == PAIRS else 1)
+        return found, key
+
     def _lined_up(
-        self, rows: Rows, rated: FeatureSet | None, pairs: FeatureSet | None
+        self, rows: Rows, rated: StoredFeatures | None, pairs: StoredFeatures | None
     ) -> TrainingData:
         """Rows and features in one order, with the pairs that ratings make."""
         data = line_up(rows, rated, pairs, self.folds)
@@ -287,38 +266,6 @@ class _Training:
             min_gap=wanted.min_gap,
             loss_weight=wanted.loss_weight,
         )
-
-    def _features(
-        self, name: str, conversations: list[Conversation], keys: dict[str, str]
-    ) -> FeatureSet:
-        """Load a finished feature set, or extract it; the backbone is loaded at most once."""
-        recipe, folder = self.recipe.features, self.folder / "features" / name
-        how: dict[str, Any] = {
-            "shard_rows": recipe.shard_rows,
-            "store_dtype": recipe.store_dtype,
-        }
-        key = feature_fingerprint(self.facts, conversations, options=self.options, **how)
-        keys[name] = key
-        found = load_features(folder, fingerprint=key)
-        if found is None:
-            if self.backbone is None:
-                self.backbone = load_backbone(
-                    **self._backbone_id(), device=self.recipe.backbone.device
-                )
-            try:
-                found = extract_features(
-                    self.backbone,
-                    conversations,
-                    folder=folder,
-                    progress=lambda done, total: self.watch(f"features: {name}", done, total),
-                    **how,
-                )
-            except FeatureError as error:
-                raise FeatureError(f"features of {name}: {error}") from error
-        if (other := made_with_other(folder)) is not None:
-            self.notes.append(f"the features of {name} {other}")
-        count_unused(found, name, self.drops, sides=2 if name == "pairs" else 1)
-        return found
 
     def _fitter(self, data: TrainingData, features: dict[str, str]) -> Fitter:
         """What fits the heads."""
@@ -361,39 +308,3 @@ class _Training:
         started = time.monotonic()
         yield
         self.timings[step] = time.monotonic() - started
-
-
-def _source(part: SourceRecipe) -> DataSource:
-    """A recipe's source as the readers take it."""
-    return DataSource(**part.model_dump())
-
-
-@contextlib.contextmanager
-def _threads(wanted: int | None) -> Generator[None]:
-    """Use a number of CPU threads, and afterwards what there was before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(wanted or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Generator[None]:
-    """Hold the run folder, so that two runs never write into one; clear what a kill left."""
-    new = not folder.exists()
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StorageError(f"{folder}: another run is using this folder") from None
-        clear_place(folder)
-        try:
-            yield
-        finally:
-            if new and [path.name for path in folder.iterdir()] == [LOCK]:
-                shutil.rmtree(folder)
