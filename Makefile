@@ -1,5 +1,6 @@
 # make demo   install and run the quick start: train, evaluate, explain on the shipped corpus
 # make test   install and run every check and every test
+# make bench  the fast form of every benchmark; each prints a table and stores its result
 # make test-fast, lint, format: parts of it, for development
 # Both need Python 3.11 or newer and nothing else.
 
@@ -10,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # torch first and alone: a looser requirement would pull gigabytes of CUDA libraries.
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
 
-.PHONY: demo test test-fast lint format clean
+.PHONY: demo test bench test-fast lint format clean
 
 demo: $(VENV)/.quickstart
 	$(BIN)/armorm demo
@@ -23,6 +24,13 @@ test: $(VENV)/.dev lint
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not gpu and not network"
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/extract.py --fast
+	$(BIN)/python benchmarks/score.py --fast
+	$(BIN)/python benchmarks/ridge.py --fast
+	$(BIN)/python benchmarks/gating.py --fast
+	$(BIN)/python benchmarks/quickstart_layers.py --fast
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -96,7 +96,7 @@ def padded_backbone(like: Any, budget: int) -> Backbone:
 def main() -> None:
     arguments = harness.options(__doc__).parse_args()
     harness.start(arguments)
-    rows = texts(2 if arguments.fast else 16)
+    rows = texts(4 if arguments.fast else 12)
     backbone = random_backbone(LLAMA_SMALL)
     packed = RewardModel(random_bundle(backbone.facts()), backbone)
     padded = best_padded(packed, backbone, rows)
@@ -108,7 +108,7 @@ def main() -> None:
             "packed": lambda: packed.score(rows),
             "heads alone": lambda: packed.score_features(features, features),
         },
-        rounds=3 if arguments.fast else 5,
+        rounds=3,
     )
     middle = {name: harness.median(found) for name, found in times.items()}
     tokenized = backbone.tokenize(rows)

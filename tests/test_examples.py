@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 
 
 def test_examples_are_short():
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
     for path in EXAMPLES:
         assert len(path.read_text().splitlines()) < 80
 

@@ -83,4 +83,3 @@ def test_plain_products_in_either_memory_order(first, second):
     a, b = draw(8, 7, 4), draw(9, 4, 3)
     found = blas.product(np.array(a, order=first), np.array(b, order=second))
     np.testing.assert_allclose(found, a @ b, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(blas.column_means(a), a.mean(0), rtol=1e-12, atol=1e-12)

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from armorm.heads.blas import full
 from armorm.heads.moments import Moments, Rows
 from armorm.heads.ridge import fit_ridge
 from armorm.heads.ridge_system import systems
@@ -79,7 +78,7 @@ def test_rows_stay_rows_below_the_feature_width_and_become_moments_from_it():
     assert content.n == 12
     z = torch.cat([x, y], 1).double()
     expected = (z - z.mean(0)).T @ (z - z.mean(0))
-    np.testing.assert_allclose(full(content.products), expected.numpy(), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(content.products(), expected.numpy(), rtol=1e-9, atol=1e-9)
     few.update(x[:3], y[:3])
     later = [content for _, content in few.contents([0])]
     assert [type(content) for content in later] == [Moments, Rows]
@@ -156,7 +155,7 @@ def test_state_brings_back_the_same_statistics(n):
     rows = {name for name in kinds if name.endswith("features")}
     assert all(kinds[name] == (torch.float32 if name in rows else torch.float64) for name in kinds)
     assert bool(rows)
-    assert (n == 3) == all("products" not in name for name in kinds)
+    assert (n == 3) == all("xx" not in name for name in kinds)
     again = Statistics.from_state(tensors, header)
     assert (again.objectives, again.d, again.sources) == (NAMES, 5, found.sources)
     assert torch.equal(fitted(again).weight, fitted(found).weight)
@@ -172,7 +171,7 @@ def test_lower_precisions_are_summed_in_float64():
     ((_, content),) = found.contents([0])
     assert isinstance(content, Moments)
     assert content.mean[0] == 0.5
-    assert content.products[0, 0] == pytest.approx(150.0)
+    assert content.xx[0, 0] == pytest.approx(150.0)
 
 
 def test_float64_features_keep_their_digits():
@@ -272,12 +271,12 @@ def test_what_was_handed_out_does_not_change():
     x, y, sources = draw(8, 80)
     found = summed(x, y, sources)
     given = [(key, content) for key, content in found.contents([0, 1, 2])]
-    before = [full(c.products) for _, c in given if isinstance(c, Moments)]
+    before = [c.products() for _, c in given if isinstance(c, Moments)]
     tensors, header = found.state()
     again = Statistics.from_state(tensors, header)
     loaded = fitted(again).weight
     found.update(x, y, sources=sources)
-    after = [full(c.products) for _, c in given if isinstance(c, Moments)]
+    after = [c.products() for _, c in given if isinstance(c, Moments)]
     assert len(before) > 3
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     for tensor in tensors.values():

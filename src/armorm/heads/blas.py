@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg.blas import ddot, dgemm, dgemv, dsymm, dsyr, dsyrk
+from scipy.linalg.blas import ddot, dgemm, dsymm, dsyr, dsyrk
 from scipy.linalg.lapack import dpotrf, dpotrs, dtpttr, dtrtri, dtrttp
 
 Matrix = Float[np.ndarray, "s s"]
@@ -49,11 +49,6 @@ def product(
     turned = [not matrix.flags.f_contiguous for matrix in (first, second)]
     a, b = (m.T if flag else m for m, flag in zip((first, second), turned, strict=True))
     return np.asarray(dgemm(1.0, a, b, trans_a=turned[0], trans_b=turned[1]))
-
-
-def column_means(rows: Float[np.ndarray, "m s"]) -> Float[np.ndarray, " s"]:
-    """Return the mean of each column of a row-major matrix."""
-    return np.asarray(dgemv(1.0 / len(rows), rows.T, np.ones(len(rows))))
 
 
 def multiply(matrix: Matrix, columns: Float[np.ndarray, "s c"]) -> Float[np.ndarray, "s c"]:

@@ -16,12 +16,8 @@ from torch import Tensor
 
 from armorm.heads import blas
 
-# Rows: each switch between the one thread that converts and the BLAS threads costs time.
-_CHUNK = 8192
+_CHUNK = 8192  # rows that are converted and summed at a time
 _SCRATCH_BYTES = 2**28
-# torch hands smaller operations to no other thread. Its threads keep spinning for a while
-# after each operation, which costs the BLAS call that follows more than they gave.
-_SERIAL = 32767
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,39 +74,42 @@ class Moments:
     """
 
     def __init__(
-        self, d: int, n: int, mean: Float[np.ndarray, " w"], products: Float[np.ndarray, "w w"]
+        self,
+        n: int,
+        mean: Float[np.ndarray, " w"],
+        xx: Float[np.ndarray, "d d"],
+        zy: Float[np.ndarray, "w q"],
     ) -> None:
         """Take the sums of n rows.
 
         Args:
-            d: Feature width; ratings are the w - d columns after them.
             n: Number of rows.
-            mean: Shape (w,). Mean of z.
-            products: Shape (w, w), column-major. Centred Z'Z, of which only the upper
-                triangle is kept; 0 below it.
+            mean: Shape (w,), w = d + q. Mean of z.
+            xx: Shape (d, d), column-major. Centred X'X, of which only the upper triangle is
+                kept; 0 below it. By itself, because BLAS is an eighth slower at d + q than
+                at a d that its blocks divide.
+            zy: Shape (w, q). Centred Z'Y: X'Y, then Y'Y.
         """
-        self.d = d
+        self.d = len(xx)
         self.n = n
         self.mean = mean
-        self.products = products
+        self.xx = xx
+        self.zy = zy
 
     @classmethod
     def zero(cls, d: int, q: int) -> Moments:
         """Moments of no row."""
-        return cls(d, 0, np.zeros(d + q), blas.zeros(d + q))
+        return cls(0, np.zeros(d + q), blas.zeros(d), np.zeros((d + q, q)))
 
     def copy(self) -> Moments:
         """Copy everything."""
-        return Moments(self.d, self.n, self.mean.copy(), self.products.copy(order="F"))
+        return Moments(self.n, self.mean.copy(), self.xx.copy(order="F"), self.zy.copy())
 
     def select(self, columns: Sequence[int]) -> Moments:
         """Copy with some of the rating columns, in this order."""
-        keep = list(columns)
-        if keep == list(range(len(self.mean) - self.d)):
-            return self.copy()
-        chosen = Moments.zero(self.d, len(keep))
-        chosen.add(self, keep)
-        return chosen
+        place = self._places(columns)
+        zy = self.zy[np.ix_(place, list(columns))]
+        return Moments(self.n, self.mean[place], self.xx.copy(order="F"), zy)
 
     def add(self, other: Moments, columns: Sequence[int] | None = None) -> None:
         """Add moments as if their rows had been summed together.
@@ -122,13 +121,15 @@ class Moments:
         Source:
             Chan, Golub, LeVeque 1979, the pairwise update of means and centred products.
         """
-        d, keep = self.d, list(range(len(other.mean) - self.d) if columns is None else columns)
-        ratings = blas.full(np.asfortranarray(other.products[d:, d:]))
-        self.products[:d, :d] += other.products[:d, :d]
-        self.products[:d, d:] += other.products[:d, d:][:, keep]
-        self.products[d:, d:] += np.triu(ratings[keep][:, keep])
-        mean = np.concatenate([other.mean[:d], other.mean[d:][keep]])
-        self._step(other.n, mean - self.mean)
+        keep = list(range(other.zy.shape[1]) if columns is None else columns)
+        place = other._places(keep)
+        self.xx += other.xx
+        self.zy += other.zy[np.ix_(place, keep)]
+        self._step(other.n, other.mean[place] - self.mean, 0.0)
+
+    def _places(self, columns: Sequence[int]) -> list[int]:
+        """Numbers of all features and some rating columns in z."""
+        return [*range(self.d), *(self.d + c for c in columns)]
 
     def add_rows(
         self,
@@ -146,18 +147,22 @@ class Moments:
             scratch: Memory for a chunk.
             index: Rows of `features` that are meant; None means all.
         """
-        m, limit = len(ratings), Scratch.limit(len(self.mean))
+        m, limit = len(ratings), Scratch.limit(self.d)
         for start in range(0, m, limit):
             part = slice(start, min(start + limit, m))
-            chunk = scratch.rows(part.stop - start, len(self.mean))
-            about = self.mean if self.n >= len(chunk) else np.zeros_like(self.mean)
-            np.subtract(ratings[part].numpy(), about[self.d :], out=chunk[:, self.d :])
+            x = scratch.rows(part.stop - start, self.d)
+            about = self.mean if self.n >= len(x) else np.zeros_like(self.mean)
             rows = features[part] if index is None else features
             keep = None if index is None else index[part]
-            fill(chunk[:, : self.d], rows, index=keep, about=about[: self.d])
-            self._add_chunk(chunk, about)
+            fill(x, rows, index=keep, about=about[: self.d])
+            self._add_chunk(x, ratings[part].numpy() - about[self.d :], about)
 
-    def _add_chunk(self, rows: Float[np.ndarray, "m w"], about: Float[np.ndarray, " w"]) -> None:
+    def _add_chunk(
+        self,
+        x: Float[np.ndarray, "m d"],
+        y: Float[np.ndarray, "m q"],
+        about: Float[np.ndarray, " w"],
+    ) -> None:
         """Add rows that have a point taken off: the running mean, or zero. Overwrites them.
 
         The sum over the rows of (z - c)(z - c)' less m (mean - c)(mean - c)' is about their
@@ -165,26 +170,49 @@ class Moments:
         while it stands for as many rows as the chunk has, because what is taken off is then
         at most half of what that direction had.
         """
-        m = len(rows)
+        m, d = len(x), self.d
+        ones = np.ones((m, 1))
         if self.n < m:
-            own = blas.column_means(rows)
-            rows -= own
-            about = about + own
-        rest = blas.column_means(rows)
-        blas.add_gram(self.products, rows)
-        blas.add_outer(self.products, rest, -float(m))
-        self._step(m, about + rest - self.mean)
+            own = blas.product(x.T, ones)[:, 0] / m, y.mean(0)
+            x -= own[0]
+            y = y - own[1]
+            about = about + np.concatenate(own)
+        # The sums of the features come with their products: one pass over the rows for both.
+        sums = blas.product(x.T, np.hstack([y, ones]))
+        rest = np.concatenate([sums[:, -1] / m, y.mean(0)])
+        blas.add_gram(self.xx, x)
+        self.zy[:d] += sums[:, :-1]
+        self.zy[d:] += y.T @ y
+        step = about + rest - self.mean
+        if about is self.mean:
+            self._step(m, step, -float(m))  # here the step is the rest: one correction for two
+            return
+        self._add_outer(rest, -float(m))
+        self._step(m, step, 0.0)
 
-    def _step(self, m: int, step: Float[np.ndarray, " w"]) -> None:
-        """Account for m more rows whose mean is a step away, their products being added."""
+    def _add_outer(self, step: Float[np.ndarray, " w"], scale: float) -> None:
+        """Add scale * step step' to the products."""
+        blas.add_outer(self.xx, step[: self.d], scale)
+        self.zy += scale * np.outer(step, step[self.d :])
+
+    def _step(self, m: int, step: Float[np.ndarray, " w"], more: float) -> None:
+        """Account for m more rows whose mean is a step away, their products being added.
+
+        `more` is added to the scale of the correction.
+        """
         n = self.n + m
-        blas.add_outer(self.products, step, self.n * m / n)
+        self._add_outer(step, self.n * m / n + more)
         self.mean = self.mean + step * (m / n)
         self.n = n
 
+    def products(self) -> Float[np.ndarray, "w w"]:
+        """Return all of the centred Z'Z, both triangles; a copy."""
+        d = self.d
+        return np.block([[blas.full(self.xx), self.zy[:d]], [self.zy[:d].T, self.zy[d:]]])
+
     def about_zero(self) -> None:
         """Turn the sums into those about zero, in place, as if the mean were zero."""
-        blas.add_outer(self.products, self.mean, float(self.n))
+        self._add_outer(self.mean, float(self.n))
         self.mean = np.zeros_like(self.mean)
 
 
@@ -208,14 +236,9 @@ def fill(
         about: Shape (d,). Point taken off each row; None means zero.
     """
     memory = torch.from_numpy(target)
-    centre = None if about is None or not about.any() else torch.from_numpy(about)
-    step = max(1, _SERIAL // max(1, target.shape[1]))
-    rows = None if index is None else torch.from_numpy(index)
-    for start in range(0, len(target), step):
-        part = slice(start, start + step)
-        block = memory[part].copy_(features[part] if rows is None else features[rows[part]])
-        if centre is not None:
-            block.sub_(centre)  # while the block is in the cache
+    memory.copy_(features if index is None else features[torch.from_numpy(index)])
+    if about is not None and about.any():
+        memory.sub_(torch.from_numpy(about))
 
 
 def concatenate(parts: Sequence[Rows]) -> Rows:
@@ -278,10 +301,10 @@ def squared_error(
         predicted = blas.product(features, flat.T).reshape(content.n, a, c) + bias
         error = predicted - content.ratings.numpy()[:, None, keep]
         return np.square(error).sum(0)
-    # With v = (w, -1 at the column), v'z is the error but for the bias.
-    v = np.zeros((len(content.mean), a * c), order="F")
-    v[:d] = flat.T
-    v[np.tile(np.add(keep, d), a), np.arange(a * c)] = -1.0
-    spread = (v * blas.multiply(content.products, v)).sum(0).clip(min=0)
-    offset = content.mean @ v + bias.reshape(-1)
+    w = np.asfortranarray(flat.T)
+    places = np.tile(keep, a)
+    cross = (w * content.zy[:d, places]).sum(0)
+    own = content.zy[d + places, places]
+    spread = ((w * blas.multiply(content.xx, w)).sum(0) - 2 * cross + own).clip(min=0)
+    offset = content.mean[:d] @ w - content.mean[d + places] + bias.reshape(-1)
     return (spread + content.n * np.square(offset)).reshape(a, c)

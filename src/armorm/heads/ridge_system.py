@@ -88,9 +88,9 @@ class System:
             found.about_zero()
         d = self.d
         self._means(found.mean[:d], found.mean[d:])
-        self._matrix = found.products[:d, :d]
-        self._target = found.products[:d, d:]
-        self._squares = found.products.diagonal()[d:]
+        self._matrix = found.xx
+        self._target = found.zy[:d]
+        self._squares = found.zy[d:].diagonal()
 
     def _means(self, mean_x: Float[np.ndarray, " d"], mean_y: Float[np.ndarray, " q"]) -> None:
         """Keep the point about which the rows are centred: zero without an intercept."""
@@ -143,7 +143,7 @@ class System:
             weight[columns] = self._weight(solved)
             residual = self._residual(alpha, columns, solved, weight[columns])
             left = self.n - self._freedom(alpha) - self.intercept
-            noise[columns] = residual / left if left > 1e-9 * self.n else np.nan
+            noise[columns] = residual / left if left > self._least_left(alpha) else np.nan
         return Solution(weight, self.mean_y - weight @ self.mean_x, noise)
 
     def _decompose(self) -> tuple[Float[np.ndarray, " s"], Float[np.ndarray, "s s"]]:
@@ -192,6 +192,15 @@ class System:
         if self._eigen is not None:
             return float(self._eigen[0] @ self._gains(alpha))
         return len(self._matrix) - alpha * blas.inverse_trace(self._work)
+
+    def _least_left(self, alpha: float) -> float:
+        """Degrees of freedom that rounding can make of none.
+
+        An eigenvalue of M is off by up to a rounding of the largest, and counts as
+        alpha / (L + alpha) degrees that are left.
+        """
+        rounding = float(np.finfo(np.float64).eps * np.trace(self._matrix))
+        return 1e-9 * self.n + (rounding / alpha if alpha > 0 else 0.0)
 
     def _residual(
         self,

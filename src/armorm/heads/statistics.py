@@ -246,7 +246,8 @@ class Statistics:
                 else:
                     n = content.n
                     tensors[f"{i}.mean"] = torch.from_numpy(content.mean.copy())
-                    tensors[f"{i}.products"] = torch.from_numpy(blas.pack(content.products))
+                    tensors[f"{i}.xx"] = torch.from_numpy(blas.pack(content.xx))
+                    tensors[f"{i}.zy"] = torch.from_numpy(content.zy.copy())
             parts.append({"source": source, "rated": list(rated), "n": n})
         header = {"schema": _SCHEMA, "objectives": self.objectives, "d": self.d, "parts": parts}
         return tensors, json.dumps(header)
@@ -281,8 +282,9 @@ def _part(tensors: Mapping[str, Tensor], i: int, d: int, q: int, n: int) -> Part
     rows: list[Rows] = []
     if n:
         mean = _tensor(tensors, f"{i}.mean", (d + q,)).numpy().copy()
-        packed = _tensor(tensors, f"{i}.products", ((d + q) * (d + q + 1) // 2,))
-        moments = Moments(d, n, mean, blas.unpack(packed.numpy(), d + q))
+        packed = _tensor(tensors, f"{i}.xx", (d * (d + 1) // 2,))
+        zy = _tensor(tensors, f"{i}.zy", (d + q, q)).numpy().copy()
+        moments = Moments(n, mean, blas.unpack(packed.numpy(), d), zy)
     if not n or f"{i}.features" in tensors:
         features = _tensor(tensors, f"{i}.features", (-1, d))
         ratings = _tensor(tensors, f"{i}.ratings", (len(features), q))

@@ -11,6 +11,9 @@ from armorm.features.mapped import CHUNK_ROWS, FeatureRows, chunks, take_rows
 from armorm.heads.ridge import predict
 from armorm.heads.statistics import Statistics
 
+BY_PAIR = ("chosen", "rejected", "folds", "weight", "derived")
+"""Fields of `GatePairs` that are tensors with one entry a pair."""
+
 CHUNK_ENTRIES = 2**26
 """Entries of features that are read at a time: 256 MiB as float32."""
 
@@ -98,7 +101,7 @@ class GatePairs:
 
     def rows(self, mask: Tensor) -> GatePairs:
         """Return the pairs where a mask is True."""
-        rest = [getattr(self, name)[mask] for name in self.__slots__[1:]]
+        rest = [getattr(self, name)[mask] for name in BY_PAIR]
         return GatePairs(take_rows(self.prompt, mask), *rest)
 
     def transformed(self, matrix: Tensor) -> GatePairs:

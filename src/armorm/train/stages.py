@@ -23,7 +23,7 @@ from armorm.heads.ridge import fit_ridge
 from armorm.heads.ridge_path import choose_alpha
 from armorm.heads.statistics import Statistics
 from armorm.train.cache import StageResult
-from armorm.train.sets import DerivedPairs, GatePairs, PairSet, RatedSet, scores_of
+from armorm.train.sets import BY_PAIR, DerivedPairs, GatePairs, PairSet, RatedSet, scores_of
 
 L2_GRID = tuple(10.0**e for e in range(-4, 5))
 """Penalties tried for the black-box Bradley-Terry head, chosen on inner folds."""
@@ -177,8 +177,7 @@ def gate_pairs(
         weight = torch.full((len(better),), derived.loss_weight)
         prompt, folds = take_rows(derived.prompt, better), rated.folds[better]
         groups.append(GatePairs(prompt, cross[better], cross[worse], folds, weight, weight > 0))
-    rest = GatePairs.__slots__[1:]
-    columns = zip(*[[getattr(g, n) for n in rest] for g in groups], strict=True)
+    columns = zip(*[[getattr(g, n) for n in BY_PAIR] for g in groups], strict=True)
     return GatePairs(
         join_rows([g.prompt for g in groups]), *(torch.cat(column) for column in columns)
     )
