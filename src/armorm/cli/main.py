@@ -19,9 +19,26 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at rows before training on them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+objectives_app = typer.Typer(help="Add and drop objectives of a bundle.", no_args_is_help=True)
+app.add_typer(objectives_app, name="objectives")
+sources_app = typer.Typer(
+    help="Add and withdraw sources of ratings, without the features of the others.",
+    no_args_is_help=True,
+)
+app.add_typer(sources_app, name="sources")
 
 
-COMMANDS = ("demo", "train", "extract", "score", "explain", "evaluate", "data")
+COMMANDS = (
+    "demo",
+    "train",
+    "extract",
+    "score",
+    "explain",
+    "evaluate",
+    "data",
+    "objectives",
+    "sources",
+)
 """Modules that add their command to `app`, in the order of --help."""
 
 

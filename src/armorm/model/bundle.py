@@ -1,7 +1,8 @@
 """A reward model's heads and facts on disk: one folder, whole or refused.
 
 A bundle is `bundle.json` (facts, with its own digest), `heads.safetensors` and a model
-card. It holds no time and no path of the machine that wrote it.
+card; baselines and the statistics of the rated rows are optional. It holds no time and no
+path of the machine that wrote it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from torch import Tensor
 from armorm.errors import BundleError
 from armorm.heads.checks import check_finite, check_indices, check_shape
 from armorm.heads.gating import GatingNetwork
+from armorm.heads.statistics import Statistics
+from armorm.model.statistics_file import StoredStatistics, write_statistics
 from armorm.model.tensors import (
+    check_there,
     fill_network,
     network_shapes,
     network_tensors,
@@ -32,6 +36,7 @@ SCHEMA = 1
 FACTS = "bundle.json"
 HEADS = "heads.safetensors"
 BASELINES = "baselines.safetensors"
+STATISTICS = "statistics.safetensors"
 CARD = "README.md"
 
 _GATING = "gating."
@@ -87,13 +92,18 @@ class Bundle:
     """What the training run knows: counts, alphas, figures; JSON."""
     baselines: Baselines | None = None
     """An optional part; scoring does not need it."""
+    statistics: Statistics | StoredStatistics | None = None
+    """An optional part: all that the ridge heads need of the rated rows, by source, so that
+    sources and objectives come and go without the features of the others. It may be larger
+    than everything else: of a loaded bundle it stays on disk until `load_statistics`."""
 
     def __post_init__(self) -> None:
         """Check that the heads fit each other, the objectives and the backbone.
 
         Raises:
             ValueError: objective names that are not distinct; a head of another shape or
-                with entries that are not finite; a nuisance that is no objective.
+                with entries that are not finite; a nuisance that is no objective;
+                statistics of other objectives or of another feature width.
         """
         k, d = len(self.objectives), self.backbone["response_width"]
         if not k or len(set(self.objectives)) < k:
@@ -105,6 +115,14 @@ class Bundle:
         for name in ("weight", "bias", "debias"):
             check_finite(name, getattr(self, name))
         self._check_gating("gating", self.gating)
+        if (sums := self.statistics) is not None and (sums.objectives, sums.d) != (
+            self.objectives,
+            d,
+        ):
+            raise ValueError(
+                f"`statistics` must be of the objectives {self.objectives} and width {d}; they "
+                f"are of {sums.objectives} and width {sums.d}"
+            )
         if (kept := self.baselines) is None:
             return
         self._check_gating("baselines.gating_without_debias", kept.gating_without_debias)
@@ -140,7 +158,8 @@ def save_bundle(bundle: Bundle, folder: Path, *, card: str) -> None:
         card: Text of the model card.
 
     Raises:
-        BundleError: the folder holds files that are not a bundle's.
+        BundleError: the folder holds files that are not a bundle's; statistics that are to be
+            copied from another bundle are gone or damaged.
         StorageError: the disk is full or cannot be written.
     """
     check_bundle_folder(folder)
@@ -154,6 +173,10 @@ def save_bundle(bundle: Bundle, folder: Path, *, card: str) -> None:
         (part / HEADS).write_bytes(tensor_bytes(tensors))
         if bundle.baselines is not None:
             (part / BASELINES).write_bytes(tensor_bytes(_baseline_tensors(bundle.baselines)))
+        if isinstance(bundle.statistics, StoredStatistics):
+            bundle.statistics.copy_to(part / STATISTICS)
+        elif bundle.statistics is not None:
+            write_statistics(part / STATISTICS, bundle.statistics)
         files = {path.name: digest_file(path) for path in sorted(part.iterdir())}
         (part / CARD).write_text(card, encoding="utf-8")
         # Through JSON and back: the digest is of what a reader will see.
@@ -174,7 +197,8 @@ def check_bundle_folder(folder: Path) -> None:
     if not folder.exists():
         return
     with storage_errors(folder):  # a file is not replaced either
-        others = {path.name for path in folder.iterdir()} - {FACTS, HEADS, BASELINES, CARD}
+        own = {FACTS, HEADS, BASELINES, STATISTICS, CARD}
+        others = {path.name for path in folder.iterdir()} - own
     if others:
         raise BundleError(
             f"{folder}: a bundle replaces the whole folder; this one holds other files, "
@@ -184,6 +208,9 @@ def check_bundle_folder(folder: Path) -> None:
 
 def load_bundle(folder: Path) -> Bundle:
     """Read a bundle and check it byte for byte; the model card is free to be edited.
+
+    Statistics of rated rows are looked for and not read: `load_statistics` does, and checks
+    them then.
 
     Args:
         folder: A folder that `save_bundle` wrote.
@@ -203,6 +230,22 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(
             f"{folder / FACTS}: the facts do not describe a bundle: {error!r}"
         ) from error
+
+
+def load_statistics(bundle: Bundle) -> Statistics | None:
+    """Give the statistics of a bundle, read and checked where they are still on disk.
+
+    Args:
+        bundle: The bundle.
+
+    Returns:
+        The statistics; None where the bundle has none.
+
+    Raises:
+        BundleError: the file is gone, damaged, or not of this bundle.
+    """
+    kept = bundle.statistics
+    return kept.load() if isinstance(kept, StoredStatistics) else kept
 
 
 def _build(folder: Path, facts: Mapping[str, Any]) -> Bundle:
@@ -229,7 +272,17 @@ def _build(folder: Path, facts: Mapping[str, Any]) -> Bundle:
         score_scale=facts["score_scale"],
         facts=facts["training"],
         baselines=_read_baselines(folder, facts) if BASELINES in facts["files"] else None,
+        statistics=_stored_statistics(folder, facts),
     )
+
+
+def _stored_statistics(folder: Path, facts: Mapping[str, Any]) -> StoredStatistics | None:
+    """Where the statistics are, if the bundle has them."""
+    if (digest := facts["files"].get(STATISTICS)) is None:
+        return None
+    check_there(folder / STATISTICS)
+    objectives, width = tuple(facts["objectives"]), facts["backbone"]["response_width"]
+    return StoredStatistics(folder / STATISTICS, digest, objectives, width)
 
 
 def _facts(bundle: Bundle) -> dict[str, Any]:

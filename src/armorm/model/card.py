@@ -44,6 +44,7 @@ def model_card(bundle: Bundle) -> str:
         *_objectives(bundle),
         *_accuracy(facts),
         *_training(bundle),
+        *_changes(bundle),
         *_limits(bundle),
     ]
     return "\n".join(lines) + "\n"
@@ -108,6 +109,23 @@ def _training(bundle: Bundle) -> list[str]:
         + ".",
         "",
     ]
+
+
+def _changes(bundle: Bundle) -> list[str]:
+    """What was changed after the run, and whether sources can still be."""
+    lines: list[str] = []
+    if changes := bundle.facts.get("changes"):
+        lines += ["## Changes since the run", ""]
+        lines += [f"{i}. {change[0].upper()}{change[1:]}." for i, change in enumerate(changes, 1)]
+        lines.append("")
+    if bundle.statistics is not None:
+        lines += [
+            "The statistics of the rated rows travel with this bundle "
+            "(`statistics.safetensors`): a source can be added or withdrawn without the features "
+            "of the others.",
+            "",
+        ]
+    return lines
 
 
 def _limits(bundle: Bundle) -> list[str]:

@@ -44,15 +44,7 @@ def read_tensors(
         BundleError: the file is missing, damaged or not safetensors; a tensor is missing,
             left over, misshapen, not float32 or not finite.
     """
-    if not path.is_file():
-        raise BundleError(
-            f"{path.parent} has no {path.name}: not a bundle, or its save did not finish"
-        )
-    if (found := digest_file(path)) != digest:
-        raise BundleError(
-            f"{path}: the SHA-256 must be {digest[:12]}…; it is {found[:12]}…: "
-            "the file is damaged or was changed"
-        )
+    check_file(path, digest)
     try:
         tensors = load_file(path)
     except SafetensorError as error:
@@ -65,6 +57,39 @@ def read_tensors(
         if name not in expected:
             raise BundleError(f"{path}: the tensor {name!r} is not part of a bundle")
     return tensors
+
+
+def check_file(path: Path, digest: str) -> None:
+    """Refuse a file of a bundle that is not byte for byte what the facts say.
+
+    Args:
+        path: The file.
+        digest: SHA-256 that its bytes must have.
+
+    Raises:
+        BundleError: the file is missing, damaged or was changed.
+    """
+    check_there(path)
+    if (found := digest_file(path)) != digest:
+        raise BundleError(
+            f"{path}: the SHA-256 must be {digest[:12]}…; it is {found[:12]}…: "
+            "the file is damaged or was changed"
+        )
+
+
+def check_there(path: Path) -> None:
+    """Refuse a bundle that lacks one of its files.
+
+    Args:
+        path: The file.
+
+    Raises:
+        BundleError: it is missing.
+    """
+    if not path.is_file():
+        raise BundleError(
+            f"{path.parent} has no {path.name}: not a bundle, or its save did not finish"
+        )
 
 
 def _check_tensor(path: Path, name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

@@ -164,6 +164,9 @@ class RidgeRecipe(_Part):
 
     intercept: _Flag = True
     alphas: tuple[_Number, ...] = Field(default=tuple(10.0**e for e in range(-4, 5)), min_length=1)
+    keep_statistics: _Flag = Field(
+        default=False, description="In the bundle, so that sources can come and go."
+    )
 
     @field_validator("alphas")
     @classmethod

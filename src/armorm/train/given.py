@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from armorm.errors import BundleError
-from armorm.model.bundle import load_bundle
+from armorm.model.bundle import Bundle, load_bundle
 from armorm.model.hf import is_released_layout, read_released_ridge
+from armorm.model.statistics_file import StoredStatistics
 from armorm.storage import fingerprint
 from armorm.train.cache import StageResult
 from armorm.types import Scale
@@ -35,6 +36,17 @@ class GivenRidge:
     """Of the backbone it was fitted on; None for a checkpoint, which is that backbone."""
     options: Mapping[str, Any]
     """How its features were made; empty for a checkpoint."""
+    statistics: StoredStatistics | None = None
+    """Of the bundle, where it has them: they go on into the new one."""
+    heads: Mapping[str, Any] = field(default_factory=dict)
+    """Facts by objective that hold without the run of the bundle; only beside statistics."""
+
+    @property
+    def key(self) -> str:
+        """Fingerprint of all that goes into a bundle from here."""
+        if self.statistics is None:
+            return self.result.key
+        return fingerprint([self.result.key, self.statistics.digest, self.heads])
 
     def check(self, backbone: Mapping[str, Any]) -> None:
         """Refuse a backbone that the head was not fitted on.
@@ -78,12 +90,15 @@ def load_given_ridge(path: str) -> GivenRidge:
         BundleError: it is neither, or damaged.
     """
     folder = Path(path)
+    statistics, heads = None, dict[str, Any]()
     if is_released_layout(folder):
         weight, objectives = read_released_ridge(folder)
         bias, scales = torch.zeros(len(weight)), dict[str, dict[str, Scale]]()
         digest, options = None, dict[str, Any]()
     else:
         bundle = load_bundle(folder)
+        if isinstance(bundle.statistics, StoredStatistics):
+            statistics, heads = bundle.statistics, _heads(bundle)
         weight, bias, objectives = bundle.weight, bundle.bias, bundle.objectives
         scales = {source: dict(of) for source, of in bundle.scales.items()}
         digest, options = bundle.backbone["digest"], bundle.backbone["options"]
@@ -92,7 +107,14 @@ def load_given_ridge(path: str) -> GivenRidge:
     }
     key = fingerprint([list(objectives), _digest(weight), _digest(bias), shown])
     result = StageResult({"weight": weight, "bias": bias}, {}, key)
-    return GivenRidge(path, result, objectives, scales, digest, options)
+    return GivenRidge(path, result, objectives, scales, digest, options, statistics, heads)
+
+
+def _heads(bundle: Bundle) -> dict[str, Any]:
+    """What is known of the heads themselves; figures rest on the protocol of another run."""
+    unknown = {"spearman": None, "r2": None}
+    known = bundle.facts.get("objectives", {})
+    return {name: {**of, **unknown} for name, of in known.items()}
 
 
 def _digest(tensor: Tensor) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from armorm.evaluate.counts import count_rows
 from armorm.evaluate.figures import Report
 from armorm.evaluate.plots import write_plots
 from armorm.evaluate.report import JSON_NAME, MARKDOWN_NAME, write_report
+from armorm.heads.statistics import Statistics
 from armorm.model.bundle import Bundle, save_bundle
 from armorm.model.card import model_card
+from armorm.model.statistics_file import StoredStatistics
 from armorm.storage import digest_file, storage_errors, write_bytes, write_json
 from armorm.train.config import Recipe
 from armorm.train.figures import (
@@ -33,6 +37,7 @@ from armorm.train.figures import (
     with_heads,
 )
 from armorm.train.folds import Fit, Fitter, Settings
+from armorm.train.given import GivenRidge
 from armorm.train.inputs import TrainingData
 from armorm.train.place import BUNDLE, DONE, DROPPED, RECIPE, pictures_of, remove_pictures
 from armorm.types import Scale
@@ -59,6 +64,8 @@ class Fitted:
     """What was noticed on the way."""
     timings: Mapping[str, float]
     """Seconds by step."""
+    given: GivenRidge | None = None
+    """The ridge head that the recipe names in place of rated rows."""
 
 
 def make_report(fitted: Fitted) -> Report:
@@ -158,7 +165,10 @@ def scales_of(recipe: Recipe) -> dict[str, dict[str, Scale]]:
 
 def _bundle(fitted: Fitted, report: Report) -> Bundle:
     """The heads that were fitted on everything, with the facts of the run."""
-    final, fitter = fitted.final, fitted.fitter
+    final, fitter, given = fitted.final, fitted.fitter, fitted.given
+    facts = training_facts(report, fitted.recipe.seed)
+    if given is not None and given.statistics is not None:
+        facts["objectives"] = dict(given.heads)  # whose alphas a change of sources needs
     return Bundle(
         name=fitted.recipe.name,
         objectives=fitted.objectives,
@@ -171,8 +181,19 @@ def _bundle(fitted: Fitted, report: Report) -> Bundle:
         beta=final.gating.facts["beta"],
         backbone=fitted.backbone,
         baselines=fitter.baselines(final),
-        facts=training_facts(report, fitted.recipe.seed),
+        statistics=_statistics(fitted),
+        facts=facts,
     )
+
+
+def _statistics(fitted: Fitted) -> Statistics | StoredStatistics | None:
+    """Statistics of all rated rows, where the recipe keeps them or the given bundle has them."""
+    if fitted.given is not None:
+        return fitted.given.statistics
+    ridge = fitted.recipe.ridge
+    if isinstance(ridge, str) or not ridge.keep_statistics:
+        return None
+    return reduce(add, fitted.fitter.parts)
 
 
 def _protocol(settings: Settings, *, given: bool) -> str:

@@ -175,6 +175,7 @@ class _Training:
             n_read=self.n_read,
             notes=tuple(self.features.notes),
             timings=self.timings,
+            given=self.given,
         )
         report = save_run(fitted, make_report(fitted), self.folder, key=key)
         self.watch("report and bundle", 1, 1, "")
@@ -204,7 +205,7 @@ class _Training:
         rated = [
             [r.id, r.source, r.prompt, r.response, sorted(r.ratings.items())] for r in rows.rated
         ]
-        given = self.given.result.key if self.given else None
+        given = self.given.key if self.given else None
         threads = torch.get_num_threads()
         return fingerprint([settings, self.facts, pairs, rated, given, software(), threads])
 
