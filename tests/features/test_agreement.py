@@ -28,6 +28,12 @@ def test_first_group_and_the_last_row_are_checked():
     assert places_to_check(pack(SINGLE)) == [0]
 
 
+def test_row_with_the_fewest_tokens_after_others_is_checked():
+    long = [Row(tuple(range(10 * i, 10 * i + 9)), 4) for i in range(1, 5)]
+    batch = pack(*long[:3], Row((3, 4), 0), long[3])
+    assert places_to_check(batch) == [0, 1, 3, 4]
+
+
 def test_large_group_is_checked_in_part():
     assert places_to_check(pack(*GROUP)) == [*range(8), 11]
 

@@ -360,3 +360,28 @@ def test_import_loads_no_transformers():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rope_parameters": {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}},
+        {"rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4}},
+    ],
+)
+def test_lengths_at_which_features_depend_on_the_batch_are_refused(changes):
+    from types import SimpleNamespace
+
+    from armorm.features.backbone import _limit
+
+    rope = changes["rope_parameters"] | {"original_max_position_embeddings": 64}
+    config = SimpleNamespace(
+        rope_parameters=rope, max_position_embeddings=256, model_type="llama", pad_token_id=0
+    )
+    assert _limit("m", Path(), config, "decoder", None) == 64
+    assert _limit("m", Path(), config, "decoder", 50) == 50
+    text = "m: `max_tokens` must be at most 64; got 65: beyond that its rotary frequencies depend"
+    with pytest.raises(FeatureError, match=text):
+        _limit("m", Path(), config, "decoder", 65)
+    plain = SimpleNamespace(**(vars(config) | {"rope_parameters": {"rope_type": "default"}}))
+    assert _limit("m", Path(), plain, "decoder", 200) == 200

@@ -421,3 +421,77 @@ def test_model_without_positions_is_padded_and_says_so(folders):
     )
     assert backbone.engine == "padded"
     assert "not packed, because the model takes no positions" in backbone.notes[0]
+
+
+class WithConvolution(torch.nn.Module):
+    """A Llama beside a convolution over tokens, which does nothing here."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.inner, self.config = model, model.config
+        self.convolution = torch.nn.Conv1d(1, 1, 1)
+
+    def forward(self, input_ids, attention_mask=None, position_ids=None, use_cache=None):
+        raise AssertionError
+
+
+def build(model, good, **options):
+    from armorm.features.decoder import DecoderBackbone
+
+    options = FeatureOptions(**options)
+    return DecoderBackbone(model, good.tokenizer, good.facts(), options=options, device="cpu")
+
+
+def test_model_that_carries_state_is_padded_and_says_so(folders):
+    good = load(folders["llama3"])
+    found = build(WithConvolution(good.model), good)
+    assert found.engine == "padded"
+    assert "not packed, because the model has recurrent or convolutional layers" in found.notes[0]
+    with pytest.raises(FeatureError, match="which carry state between tokens, so padding on the l"):
+        build(WithConvolution(good.model), good, padding_side="left")
+
+
+@pytest.mark.parametrize("kind", ["conv", "linear_attention", "mamba"])
+def test_layers_of_another_kind_than_attention_are_not_packed(kind, folders):
+    good = load(folders["llama3"])
+    good.model.config.layer_types = ["full_attention", kind]
+    found = build(good.model, good)
+    assert found.engine == "padded"
+    assert f"layers of the kind {kind!r}, which carry state between tokens" in found.notes[0]
+
+
+def test_rows_given_beforehand_decide_for_all(folders):
+    backbone = load(folders["llama3"])
+    rows = backbone.tokenize(conversations(6))
+    backbone.prepare(rows)
+    calls = []
+    backbone._compare = lambda *what: calls.append(what)
+    backbone.features(rows)
+    assert (backbone.engine, calls, backbone.notes) == ("packed", [], [])
+
+
+def test_rows_given_beforehand_that_differ_pad_from_the_first_row_on(folders):
+    backbone = load(folders["llama3"])
+    rows = backbone.tokenize(conversations(6))
+    backbone._compare = lambda *what: "it is told so"
+    backbone.prepare(rows)
+    assert backbone.engine == "padded"
+    backbone.prepare(rows)
+    assert backbone.notes == [note for note in backbone.notes if "it is told so" in note][:1]
+
+
+def test_rows_given_beforehand_halve_the_budget_where_memory_runs_out(folders):
+    backbone = load(folders["llama3"])
+    rows, budgets = backbone.tokenize(conversations(6)), []
+    packed = backbone._packed
+
+    def small(rows, budget):
+        budgets.append(budget)
+        if budget > 1500:
+            raise torch.OutOfMemoryError("out of memory")
+        return packed(rows, budget)
+
+    backbone._packed = small
+    backbone.prepare(rows)
+    assert budgets == [2048, 1024]
+    assert backbone._checked == 2

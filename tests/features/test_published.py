@@ -93,7 +93,7 @@ def test_no_file_and_no_safetensors_file_are_refused(tmp_path):
     with pytest.raises(FeatureError, match="there must be a safetensors file; there is none"):
         read_published_rated(tmp_path)
     (tmp_path / "x.safetensors").write_bytes(b"not one")
-    with pytest.raises(FeatureError, match="x.safetensors: not a safetensors file"):
+    with pytest.raises(FeatureError, match=r"x\.safetensors: not a safetensors file"):
         read_published_rated(tmp_path)
-    with pytest.raises(FeatureError, match="absent.safetensors: not a safetensors file"):
+    with pytest.raises(FeatureError, match=r"absent\.safetensors: not a safetensors file"):
         read_published_rated(tmp_path / "absent.safetensors")

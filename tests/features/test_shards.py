@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from armorm.errors import FeatureError
 from armorm.features.backbone import load_backbone
 from armorm.features.blocks import Shard
-from armorm.features.extract import extract_features
-from armorm.features.store import load_features, open_features
+from armorm.features.extract import extract_features, how_extracted
+from armorm.features.store import load_features, open_features, read_manifest
 from armorm.types import Conversation, Message
 from fakes import HashBackbone, conversations, save_tiny_decoder
 
@@ -72,6 +73,70 @@ def test_shard_leaves_what_another_is_writing(tmp_path):
     extract(tmp_path, "1/2")
     assert other.exists()
     assert not own.exists()
+
+
+def test_shard_without_a_block_leaves_what_another_is_writing(tmp_path):
+    other = tmp_path / ".shard-00002-of-00006.safetensors.0123456789abcdef.part"
+    other.write_bytes(b"not finished")
+    extract(tmp_path, "1/9")
+    assert other.exists()
+
+
+def test_shard_never_deletes_the_work_of_one_with_other_blocks(tmp_path):
+    extract(tmp_path, "1/2")
+    before = content(tmp_path)
+    with pytest.raises(FeatureError, match="belongs to an extraction with other blocks; give ev"):
+        extract(tmp_path, "2/2", shard_rows=5)
+    assert content(tmp_path) == before
+
+
+def test_shard_of_other_options_is_named_when_the_set_comes_together(tmp_path):
+    extract(tmp_path, "1/2")
+    text = r"shard-00000-of-00006\S+: belongs to an extraction of other rows or options"
+    with pytest.raises(FeatureError, match=text):
+        extract(tmp_path, "2/2", store_dtype="float32")
+
+
+def test_damaged_file_of_another_shard_is_named(tmp_path):
+    extract(tmp_path, "1/2")
+    path = tmp_path / "shard-00001-of-00006.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(FeatureError, match=r"shard-00001-of-00006\S+: the shard is damaged; del"):
+        extract(tmp_path, "2/2")
+
+
+class Late(HashBackbone):
+    """Packs until it has seen two responses to one prompt, and says so."""
+
+    packs = True
+
+    @property
+    def engine(self):
+        return "packed" if self.packs else "padded"
+
+    def prepare(self, rows):
+        self.asked = [row.row.id for row in rows]
+        if len({row.row.prompt for row in rows}) < len(rows) and self.packs:
+            self.packs = False
+            self.notes.append("it does not pack")
+
+
+def test_every_shard_and_restart_decides_by_the_same_rows(tmp_path):
+    alone = [Conversation((Message("user", f"Only {i}?"),), "Yes.", f"a{i}") for i in range(8)]
+    rows = [*alone, *ROWS[:4], *alone[:0]]
+    extract(tmp_path / "whole", rows=rows, backbone=Late())
+    asked = set()
+    for shard in ("3/3", "1/3", "2/3"):
+        backbone = Late()
+        extract(tmp_path / "shared", shard, rows=rows, backbone=backbone)
+        asked.add(tuple(backbone.asked))
+    assert len(asked) == 1
+    assert {"row-0", "row-1", "row-2"} <= set(asked.pop())
+    assert content(tmp_path / "whole") == content(tmp_path / "shared")
+    shards = read_manifest(tmp_path / "shared")["shards"]
+    assert {shard["engine"] for shard in shards} == {"padded"}
+    assert how_extracted(read_manifest(tmp_path / "shared")) == ["it does not pack"]
 
 
 def test_shards_of_a_real_model_equal_one_run(tmp_path):
@@ -170,7 +235,7 @@ def test_next_block_is_tokenised_while_one_is_computed(tmp_path):
             return super().tokenize(conversations, cuts=cuts)
 
         def features(self, rows, *, token_budget=None):
-            while said.count("tokenise") < min(2 + said.count("compute"), 6):
+            while said.count("tokenise") < min(3 + said.count("compute"), 7):
                 pass  # waits for the block after this one: it would never come if it waited for us
             said.append("compute")
             return super().features(rows, token_budget=token_budget)

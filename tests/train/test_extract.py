@@ -51,6 +51,36 @@ def test_shards_leave_the_features_of_one_run(project):
     assert content(project.folder / "whole") == content(project.folder / "shared")
 
 
+@pytest.mark.parametrize("command", [extract, train])
+def test_shard_that_was_damaged_and_deleted_is_computed_again(command, project):
+    recipe, folder = load_recipe(project.write()), project.folder / "a"
+    extract(recipe, folder)
+    before = content(folder)
+    path = next((folder / "features/rated").glob("shard-00001-*"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(FeatureError, match="the shard is damaged; delete it and run the same comm"):
+        command(recipe, folder)
+    path.unlink()
+    command(recipe, folder)
+    assert content(folder) == before
+
+
+def test_rows_without_features_are_counted(project):
+    recipe = load_recipe(project.write(), ["features.max_tokens=8"])
+    done = extract(recipe, project.folder / "a")
+    assert done.n_rows == {"rated": 0, "pairs": 0}
+    assert "dropped 90 of 90 rows" in done.notes[-1]
+    assert "longer than 8 tokens" in done.notes[-1]
+
+
+def test_file_that_a_kill_left_does_not_make_a_folder_foreign(project):
+    folder = project.folder / "a"
+    folder.mkdir()
+    (folder / "..lock.0123456789abcdef.part").touch()
+    extract(load_recipe(project.write()), folder)
+
+
 def test_progress_says_how_fast(project):
     said = []
     extract(load_recipe(project.write()), project.folder / "a", watch=lambda *d: said.append(d))
@@ -60,10 +90,13 @@ def test_progress_says_how_fast(project):
 
 def test_several_extractions_share_a_folder_and_a_training_does_not(project):
     recipe, folder = load_recipe(project.write()), project.folder / "a"
-    with hold_run(folder, shared=True):
+    with hold_run(folder, part="2/2"):
         extract(recipe, folder, shard=Shard(1, 2))
-        with pytest.raises(StorageError, match="another run is using this folder"):
-            train(recipe, folder)
+        for alone in (train, extract):
+            with pytest.raises(StorageError, match="another run is using this folder"):
+                alone(recipe, folder)
+        with pytest.raises(StorageError, match="another process is computing shard 2/2"):
+            extract(recipe, folder, shard=Shard(2, 2))
     with hold_run(folder), pytest.raises(StorageError, match="another run is using this folder"):
         extract(recipe, folder)
 
@@ -109,6 +142,27 @@ def test_shard_of_another_form_is_one_line(project):
     done = run("extract", project.write(), "--shard", "3/2")
     assert done.returncode == 2
     assert done.stderr == "error: --shard: a shard must be `i/n` with i from 1 to n; got '3/2'\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "text"),
+    [
+        ({"WORLD_SIZE": "abc"}, "WORLD_SIZE must be a whole number from 1 to 1,000,000,000, as"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE must be a whole number from 1 to"),
+        ({"WORLD_SIZE": "2"}, "RANK must be a whole number from 0 to 1, as torchrun sets it; got"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK must be a whole number from 0 to 1"),
+    ],
+)
+def test_nonsense_in_place_of_torchrun_is_one_line(environment, text, project):
+    done = run("extract", project.write(), "-o", project.folder / "a", **environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {text}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_shard_by_hand_under_torchrun_is_refused(project):
+    done = run("extract", project.write(), "--shard", "1/2", WORLD_SIZE="2", RANK="0")
+    assert done.stderr == "error: --shard: torchrun gives each of its 2 processes a part\n"
 
 
 def test_torchrun_says_the_shard(project):

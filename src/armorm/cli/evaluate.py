@@ -48,8 +48,7 @@ def evaluate(
     model = load_steered(bundle, device=device, backbone=backbone, weights=weights, scale=scale)
     with terminal.progress_bars() as watch:
         report = evaluate_bundle(model, pairs=pairs, rated=rated, bad_rows=bad_rows, watch=watch)
-    for note in report.notes:
-        terminal.stderr().print(f"note: {note}", soft_wrap=True)
+    terminal.remarks([*report.notes, *model.backbone.notes])
     if output is not None:
         write_report(report, output)
     if json:

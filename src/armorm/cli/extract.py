@@ -42,9 +42,8 @@ def extract(
     folder = output if output is not None else Path("runs") / parsed.name
     with terminal.progress_bars() as watch:
         done = run(parsed, folder, shard=part, watch=watch)
+    terminal.remarks(done.notes)
     remarks = terminal.stderr()
-    for note in done.notes:
-        remarks.print(f"note: {note}", markup=False)
     remarks.print(done.work, markup=False)
     remarks.print(f"run folder: {folder}", markup=False)
 
@@ -53,16 +52,33 @@ def _part(text: str | None) -> tuple[Shard, list[str]]:
     """The shard that is asked for or that torchrun says, and settings that go with it."""
     from armorm.features.blocks import Shard
 
+    count = _variable("WORLD_SIZE", least=1, otherwise=1)
     if text is not None:
+        if count > 1:
+            raise OptionError(f"--shard: torchrun gives each of its {count} processes a part")
         try:
             return Shard.parse(text), []
         except ValueError as error:
             raise OptionError(f"--shard: {error}") from error
-    count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return Shard(), []
     import torch
 
-    local = os.environ.get("LOCAL_RANK", "0")
-    device = [f"backbone.device=cuda:{local}"] if torch.cuda.is_available() else []
-    return Shard(int(os.environ.get("RANK", "0")) + 1, count), device
+    rank = _variable("RANK", least=0, most=count - 1)
+    if not torch.cuda.is_available():
+        return Shard(rank + 1, count), []
+    local = _variable("LOCAL_RANK", least=0, most=torch.cuda.device_count() - 1)
+    return Shard(rank + 1, count), [f"backbone.device=cuda:{local}"]
+
+
+def _variable(name: str, *, least: int, most: int = 10**9, otherwise: int | None = None) -> int:
+    """A number that torchrun puts into the environment."""
+    text = os.environ.get(name)
+    if text is None and otherwise is not None:
+        return otherwise
+    if text is None or not text.isdecimal() or not least <= int(text) <= most:
+        raise OptionError(
+            f"{name} must be a whole number from {least} to {most:,}, as torchrun sets it; got "
+            f"{text!r}"
+        )
+    return int(text)

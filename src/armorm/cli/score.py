@@ -61,6 +61,7 @@ def score(
         typer.echo(text, nl=False)
     else:
         write_bytes(output, text.encode())
+    terminal.remarks(model.backbone.notes)
     if drops.total or drops.total_truncated:
         said = drops.sentence(len(scored) + drops.total)
         terminal.stderr().print(said, soft_wrap=True)

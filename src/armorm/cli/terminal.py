@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,6 +57,16 @@ def stdout() -> Console:
 def stderr() -> Console:
     """Return a console for progress and remarks."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def remarks(notes: Iterable[str]) -> None:
+    """Print remarks on stderr, one a line.
+
+    Args:
+        notes: What a reader of the results should know.
+    """
+    for note in notes:
+        stderr().print(f"note: {note}", soft_wrap=True)
 
 
 def output_path(text: str) -> Path:

@@ -69,9 +69,8 @@ def run_and_show(recipe: object, output: Path | None) -> Path:
     folder = output if output is not None else Path("runs") / recipe.name
     with terminal.progress_bars() as watch:
         done = train_run(recipe, folder, watch=watch)
+    terminal.remarks(done.notes)
     remarks = terminal.stderr()
-    for note in done.notes:
-        remarks.print(f"note: {note}", markup=False)
     remarks.print(done.work, markup=False)
     terminal.stdout().print(summary(done.report))
     remarks.print(f"run folder: {folder}", markup=False)

@@ -34,7 +34,8 @@ def places_to_check(batch: PackedBatch) -> list[int]:
     """Choose the rows of a batch that show whether packing is right for a model.
 
     They are the first group that shares tokens (its first eight rows), or the first two
-    rows where none does; and the last row, which everything before it could leak into.
+    rows where none does; the last row, which everything before it could leak into; and the
+    row that is the fewest tokens away from what comes before it, where a leak is strongest.
 
     Args:
         batch: One packed sequence of n rows.
@@ -46,7 +47,12 @@ def places_to_check(batch: PackedBatch) -> list[int]:
     prefixes = [prefix_of[int(last)] for last in batch.last]
     shared = [prefix for prefix in prefixes if prefix[0] < prefix[1]]
     chosen = [i for i, prefix in enumerate(prefixes) if shared and prefix == shared[0]]
-    return sorted({*(chosen or [0, 1])[:_MOST_ROWS], len(prefixes) - 1} & {*range(len(prefixes))})
+    lengths = {span.stop - 1: span.stop - span.start for span in batch.spans[1:]}
+    nearest = min(
+        range(len(prefixes)), key=lambda i: lengths.get(int(batch.last[i]), batch.spans[-1].stop)
+    )
+    wanted = {*(chosen or [0, 1])[:_MOST_ROWS], len(prefixes) - 1, nearest}
+    return sorted(wanted & {*range(len(prefixes))})
 
 
 def disagreement(

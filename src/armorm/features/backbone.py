@@ -269,6 +269,14 @@ def _limit(name: str, folder: Path, text: Any, kind: str, asked: int | None) -> 
         declared = read_config(name, path) if path.is_file() else {}
         own = int(declared.get("model_max_length", 10**9))
         limit = own if limit is None else min(limit, own)
+    steady = _steady_limit(text)
+    if steady is not None and (limit is None or steady < limit):
+        if asked is not None and asked > steady:
+            raise FeatureError(
+                f"{name}: `max_tokens` must be at most {steady:,}; got {asked:,}: beyond that its "
+                "rotary frequencies depend on the longest row of a batch, and so would features"
+            )
+        limit = steady
     if asked is None:
         if limit is None or limit >= 10**9:
             raise FeatureError(f"{name}: states no longest input; give `max_tokens`")
@@ -276,6 +284,21 @@ def _limit(name: str, folder: Path, text: Any, kind: str, asked: int | None) -> 
     if limit is not None and asked > limit:
         raise FeatureError(f"{name}: `max_tokens` must be at most {limit:,}; got {asked:,}")
     return asked
+
+
+def _steady_limit(text: Any) -> int | None:
+    """Return up to which length rotary frequencies do not depend on the batch; None: always."""
+    found = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    kinds = [found, *(part for part in found.values() if isinstance(part, dict))]
+    limits: list[int] = []
+    for kind in kinds:
+        if kind.get("rope_type", kind.get("type")) in ("dynamic", "longrope"):
+            original = kind.get("original_max_position_embeddings") or getattr(
+                text, "original_max_position_embeddings", None
+            )
+            if original:
+                limits.append(int(original))
+    return min(limits, default=None)
 
 
 def _load_model(name: str, folder: Path, *, dtype: str, kind: str) -> Any:

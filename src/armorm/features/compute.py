@@ -5,6 +5,7 @@ Knows nothing of files.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,9 +15,12 @@ import torch
 from torch import Tensor
 
 from armorm.errors import FeatureError
+from armorm.features.blocks import group_rows
+from armorm.features.feature_set import DroppedRow, FeatureSet
 from armorm.features.interface import Backbone, Tokenized, Unused
-from armorm.features.store import DroppedRow, FeatureSet
 from armorm.types import Conversation, Prompt
+
+_ASKED = 12  # rows by which a backbone decides how it computes
 
 
 @dataclass(slots=True)
@@ -67,7 +71,7 @@ class Computation:
         """
         self._backbone = backbone
         self._conversations = conversations
-        self._cuts = cuts
+        self.cuts = cuts
         self.budget: Budget | None = None
         """Found when the first block is computed; may be set before."""
         self.speed = Speed()
@@ -96,7 +100,7 @@ class Computation:
 
     def _tokenize(self, block: Sequence[int]) -> list[Tokenized | Unused]:
         """Turn the rows of a block into what the backbone takes."""
-        return self._backbone.tokenize([self._conversations[i] for i in block], cuts=self._cuts)
+        return self._backbone.tokenize([self._conversations[i] for i in block], cuts=self.cuts)
 
     def _features(self, block: Sequence[int], tokenized: list[Tokenized | Unused]) -> FeatureSet:
         """Run the model on a block."""
@@ -146,6 +150,30 @@ class Computation:
                     ) from error
                 self.budget.tokens = max(self.budget.tokens // 2, 1)
                 self.budget.halved += 1
+
+
+def prepare(
+    backbone: Backbone, conversations: Sequence[Conversation], cuts: Mapping[Prompt, int]
+) -> None:
+    """Let a backbone decide how it computes, by the first prompt of a run with several responses.
+
+    Whoever computes which part of the run, and after whichever restart, asks the same rows.
+
+    Args:
+        backbone: Tokenises and runs the model.
+        conversations: All rows of the run.
+        cuts: What `backbone.cuts` returned.
+    """
+    order = group_rows(conversations)
+    places = (
+        i
+        for i, (one, other) in enumerate(itertools.pairwise(order))
+        if conversations[one].prompt == conversations[other].prompt
+    )
+    first = next(places, 0)
+    chosen = [conversations[i] for i in order[first : first + _ASKED]]
+    tokenized = backbone.tokenize(chosen, cuts=cuts)
+    backbone.prepare([row for row in tokenized if not isinstance(row, Unused)])
 
 
 def _one_a_prompt(features: Tensor, prompts: Sequence[Prompt]) -> Tensor:

@@ -19,14 +19,19 @@ from armorm.features.chat import (
     tokenize_conversations,
 )
 from armorm.features.checkpoint import first_line
-from armorm.features.forward import run_packed, run_padded, takes_positions
+from armorm.features.forward import (
+    carried_state,
+    run_packed,
+    run_padded,
+    takes_positions,
+)
 from armorm.features.interface import Backbone, FeatureOptions, Unused
 from armorm.features.packing import PackedBatch, pack_rows, unique_tokens
 from armorm.features.pooling import token_batches
 from armorm.types import Conversation, Prompt
 
 # Tokens a batch where the option leaves it open; see docs/log.md for the CPU.
-_BUDGETS = {"cpu": 4096, "mps": 4096}
+_BUDGETS = {"cpu": 2048, "mps": 4096}
 
 
 class DecoderBackbone(Backbone):
@@ -74,8 +79,16 @@ class DecoderBackbone(Backbone):
                 f"{self.name}: the model takes no positions, so padding on the left would change "
                 "its features; use `padding_side` 'right'"
             )
+        state = carried_state(model) if takes else None
+        if options.padding_side == "left" and state is not None:
+            raise FeatureError(
+                f"{self.name}: {state}, so padding on the left would change its features; use "
+                "`padding_side` 'right'"
+            )
         if self._engine == "packed" and not takes:
             self._pad_from_now_on("the model takes no positions")
+        elif self._engine == "packed" and state is not None:
+            self._pad_from_now_on(state)
 
     def cuts(self, conversations: Sequence[Conversation]) -> dict[Prompt, int]:
         """Return how many tokens every prompt must lose for its longest response to fit."""
@@ -119,6 +132,22 @@ class DecoderBackbone(Backbone):
             kind = self.device.partition(":")[0]
             self._budget = self._measure() if kind == "cuda" else _BUDGETS[kind]
         return self._budget
+
+    def prepare(self, rows: Sequence[TokenizedConversation]) -> None:
+        """Compare packing with single conversations on these rows; see `Backbone.prepare`."""
+        if self._engine != "packed" or self._checked >= 0 or not rows:
+            return
+        budget = self.find_budget()
+        with self._lock:
+            while self._checked < 0 and self._engine == "packed":
+                try:
+                    self._packed(rows, budget)
+                except torch.OutOfMemoryError:
+                    budget //= 2
+                    if budget < max(row.n_tokens for row in rows):
+                        return  # the run will meet it too, and say which row does not fit
+            if self._engine == "packed":
+                self._checked = 2  # one decision for all rows of the run
 
     def unique_tokens(self, rows: Sequence[TokenizedConversation]) -> int:
         """Count the tokens that are computed for rows; see `Backbone.unique_tokens`."""

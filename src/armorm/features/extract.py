@@ -13,14 +13,16 @@ import torch
 
 from armorm.errors import FeatureError
 from armorm.features.blocks import Shard, cut_blocks, group_rows
-from armorm.features.compute import Budget, Computation
+from armorm.features.compute import Budget, Computation, prepare
 from armorm.features.feature_set import FeatureSet, StoredFeatures
 from armorm.features.interface import Backbone, FeatureOptions
 from armorm.features.store import (
     MANIFEST,
     SCHEMA,
+    check_shard,
     clean_folder,
     finished_shard,
+    is_there,
     open_features,
     read_manifest,
     shard_name,
@@ -133,6 +135,7 @@ def compute_features(
             device's memory.
     """
     work = Computation(backbone, conversations, backbone.cuts(conversations))
+    prepare(backbone, conversations, work.cuts)
     blocks = cut_blocks(group_rows(conversations), part_rows) or [[]]
     parts: list[FeatureSet] = []
     for part in work.run(blocks):
@@ -230,18 +233,20 @@ def how_extracted(manifest: Mapping[str, Any]) -> list[str]:
         manifest: Of the set.
 
     Returns:
-        Sentences without the name of the set: that batches did not fit into memory, and
-        what was done.
+        Sentences: what the backbone did differently from what was asked for; that batches
+        did not fit into memory, and what was done.
     """
     shards = manifest["shards"]
+    said = list(dict.fromkeys(note for shard in shards for note in shard.get("notes", ())))
     halved = max((shard.get("halved", 0) for shard in shards), default=0)
     if not halved:
-        return []
+        return said
     budget = min(shard["token_budget"] for shard in shards)
     times = "once" if halved == 1 else f"{halved} times"
     return [
-        f"did not fit into the memory of the device at first: the token budget was halved {times}, "
-        f"to {budget:,}"
+        *said,
+        f"batches did not fit into the memory of the device at first: the token budget was halved "
+        f"{times}, to {budget:,}",
     ]
 
 
@@ -272,17 +277,14 @@ class _Extraction:
 
     def is_finished(self) -> bool:
         """Say whether the folder holds a finished set of this fingerprint, no file missing."""
-        manifest = read_manifest(self._folder)
-        if manifest is None or manifest["fingerprint"] != self._wanted:
-            return False
-        return all((self._folder / name).is_file() for name in self._names)
+        return is_there(self._folder, fingerprint=self._wanted)
 
     def clean(self) -> None:
         """Remove a manifest that says something else, and what other extractions left."""
+        own = None if self._alone else [self._names[block] for block in self._mine]
+        clean_folder(self._folder, self._names, own=own)
         with storage_errors(self._folder / MANIFEST):
             (self._folder / MANIFEST).unlink(missing_ok=True)
-        own = () if self._alone else [self._names[block] for block in self._mine]
-        clean_folder(self._folder, self._names, own=own)
 
     def compute(self, progress: Progress | None) -> dict[int, dict[str, Any]]:
         """Compute the blocks of this shard that are not there; return the header of each."""
@@ -296,6 +298,8 @@ class _Extraction:
         prompts = {row.prompt for row in rows}
         related = [row for row in self._conversations if row.prompt in prompts]
         work = Computation(self._backbone, self._conversations, self._backbone.cuts(related))
+        if missing:
+            prepare(self._backbone, self._conversations, work.cuts)
         computed = work.run([self._blocks[block] for block in missing])
         done = 0
         for block in self._mine:
@@ -328,6 +332,7 @@ class _Extraction:
             "token_budget": work.budget.tokens,
             "halved": work.budget.halved,
             "engine": self._backbone.engine,
+            "notes": list(self._backbone.notes),
             "threads": torch.get_num_threads(),
             "device": self._backbone.device,
             "software": software(),
@@ -340,7 +345,7 @@ class _Extraction:
         """Write the manifest if every block is there; say whether it is."""
         for block, name in enumerate(self._names):
             if block not in headers:
-                found = finished_shard(self._folder / name, self._facts(block))
+                found = check_shard(self._folder / name, self._facts(block))
                 if found is None:
                     return False
                 headers[block] = found
@@ -361,12 +366,21 @@ class _Extraction:
 
     def _entry(self, block: int, header: Mapping[str, Any]) -> dict[str, Any]:
         """What the manifest says of a file."""
-        kept = ("token_budget", "halved", "engine", "threads", "device", "software", "dropped")
+        kept = (
+            "token_budget",
+            "halved",
+            "engine",
+            "notes",
+            "threads",
+            "device",
+            "software",
+            "dropped",
+        )
         return {
             "file": self._names[block],
             "n_rows": len(header["ids"]),
             "sha256": digest_file(self._folder / self._names[block]),
-            **{name: header[name] for name in kept},
+            **{name: header[name] for name in (*kept, "dropped")},
         }
 
 

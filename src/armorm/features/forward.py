@@ -36,6 +36,26 @@ def takes_positions(model: Any) -> bool:
     return "position_ids" in inspect.signature(model.forward).parameters
 
 
+def carried_state(model: Any) -> str | None:
+    """Name what carries state from token to token besides attention, which packing cannot cut.
+
+    Args:
+        model: A causal model without head.
+
+    Returns:
+        A clause for a sentence; None where attention alone connects tokens.
+    """
+    config = model.config.get_text_config()
+    kinds = {str(kind) for kind in getattr(config, "layer_types", None) or ()}
+    others = sorted(kind for kind in kinds if not kind.endswith("attention") or "linear" in kind)
+    if others:
+        return f"the model has layers of the kind {others[0]!r}, which carry state between tokens"
+    stateful = bool(getattr(model, "_is_stateful", False))
+    if stateful or any(isinstance(part, nn.Conv1d) for part in model.modules()):
+        return "the model has recurrent or convolutional layers, which carry state between tokens"
+    return None
+
+
 def run_padded(
     model: Any, rows: Sequence[PackableRow], *, pad_id: int, side: str, device: str
 ) -> tuple[Tensor, Tensor]:

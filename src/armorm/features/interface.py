@@ -201,6 +201,18 @@ class Backbone(ABC):
         """How rows are computed now: `packed` or `padded`."""
         return "padded"
 
+    def prepare(self, rows: Sequence[Any]) -> None:
+        """Decide by some rows how all others are computed; see `engine`.
+
+        A caller that computes the rows of a run in parts, or has others compute them,
+        gives the same rows in each, so that every part is computed the same way.
+
+        Args:
+            rows: Results of `tokenize`, none of them `Unused`; best with several that share
+                a prompt.
+        """
+        del rows
+
     def find_budget(self) -> int:
         """Return how many tokens a batch may have.
 

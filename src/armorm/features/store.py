@@ -98,6 +98,25 @@ def open_features(folder: Path, *, fingerprint: str | None = None) -> StoredFeat
     )
 
 
+def is_there(folder: Path, *, fingerprint: str) -> bool:
+    """Say whether a folder holds a finished set of this fingerprint, and every file of it.
+
+    Args:
+        folder: Where the set is.
+        fingerprint: From `feature_fingerprint`.
+
+    Returns:
+        True where it does; what is in the files is not looked at.
+
+    Raises:
+        FeatureError: the manifest cannot be read or is of a newer schema.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None or manifest["fingerprint"] != fingerprint:
+        return False
+    return all((folder / shard["file"]).is_file() for shard in manifest["shards"])
+
+
 def iter_features(folder: Path, *, fingerprint: str | None = None) -> Iterator[FeatureSet]:
     """Load a finished feature set shard by shard, in bounded memory.
 
@@ -236,6 +255,30 @@ def write_shard(
     return header
 
 
+def check_shard(path: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the header of a shard that another process has written.
+
+    Args:
+        path: The file; need not exist.
+        facts: Entries its header must have.
+
+    Returns:
+        The header; None where the file is absent.
+
+    Raises:
+        FeatureError: it is damaged or belongs to another extraction.
+    """
+    found = finished_shard(path, facts)
+    if found is not None or not path.is_file():
+        return found
+    if finished_shard(path, {}) is None:
+        raise FeatureError(f"{path}: the shard is damaged; delete it and compute its part again")
+    raise FeatureError(
+        f"{path}: belongs to an extraction of other rows or options; give every shard the same "
+        "recipe, or another folder"
+    )
+
+
 def finished_shard(path: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the header of a shard that an earlier, unfinished extraction left.
 
@@ -257,7 +300,7 @@ def finished_shard(path: Path, facts: Mapping[str, Any]) -> dict[str, Any] | Non
     return header if same and whole else None
 
 
-def clean_folder(folder: Path, keep: Sequence[str], *, own: Sequence[str] = ()) -> None:
+def clean_folder(folder: Path, keep: Sequence[str], *, own: Sequence[str] | None = None) -> None:
     """Remove shards and temporary files that do not belong to an extraction.
 
     Nothing that a feature set does not write is touched.
@@ -266,14 +309,22 @@ def clean_folder(folder: Path, keep: Sequence[str], *, own: Sequence[str] = ()) 
         folder: The folder; need not exist.
         keep: Names of shards that stay.
         own: Names of the shards that this process writes, where others write at the same
-            time: what they have not finished is theirs to remove.
+            time: what they have not finished is theirs to remove. None: nobody else writes.
 
     Raises:
+        FeatureError: others write, and there are shards of another extraction.
         StorageError: a file cannot be removed.
     """
-    stale = [path for name in own or ("shard-*",) for path in folder.glob(f".{name}.*part")]
-    stale += [] if own else [*folder.glob(f".{MANIFEST}.*.part")]
-    stale += [p for p in folder.glob("shard-*-of-*.safetensors") if p.name not in keep]
+    names = ("shard-*",) if own is None else own
+    stale = [path for name in names for path in folder.glob(f".{name}.*part")]
+    foreign = sorted(p for p in folder.glob("shard-*-of-*.safetensors") if p.name not in keep)
+    if own is None:
+        stale += [*folder.glob(f".{MANIFEST}.*.part"), *foreign]
+    elif foreign:
+        raise FeatureError(
+            f"{foreign[0]}: belongs to an extraction with other blocks; give every shard the same "
+            "recipe, or another folder"
+        )
     for path in sorted(stale):
         with storage_errors(path):
             path.unlink(missing_ok=True)

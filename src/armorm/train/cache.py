@@ -87,7 +87,7 @@ def _read(path: Path, key: str) -> StageResult | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError):
         return None
-    if header.get("digest") != _digest(tensors, header.get("facts")):
+    if header.get("digest") != digest(tensors, header.get("facts")):
         return None
     return StageResult(tensors, header["facts"], key)
 
@@ -96,14 +96,22 @@ def _write(path: Path, result: StageResult, key: str) -> None:
     """Store a result whole."""
     tensors = {name: tensor.contiguous() for name, tensor in result.tensors.items()}
     facts = dict(result.facts)
-    header = {"key": key, "facts": facts, "digest": _digest(tensors, facts)}
+    header = {"key": key, "facts": facts, "digest": digest(tensors, facts)}
     text = json.dumps(header, allow_nan=False)
     with whole_file(path) as part:
         save_file(tensors, part, metadata={_HEADER: text})
 
 
-def _digest(tensors: Mapping[str, Tensor], facts: Any) -> str:
-    """SHA-256 over names, types, shapes, bytes and facts."""
+def digest(tensors: Mapping[str, Tensor], facts: Any) -> str:
+    """Return the SHA-256 over names, types, shapes, bytes and facts.
+
+    Args:
+        tensors: By name.
+        facts: JSON.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     sha = hashlib.sha256(fingerprint(facts).encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()

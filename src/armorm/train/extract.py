@@ -13,7 +13,7 @@ from armorm.train.config import Recipe
 from armorm.train.features import PAIRS, RATED, FeatureStep, read_recipe_rows, threads
 from armorm.train.folds import Watch
 from armorm.train.given import load_given_ridge
-from armorm.train.inputs import pair_conversations, rated_conversations
+from armorm.train.inputs import count_unused, pair_conversations, rated_conversations
 from armorm.train.output import scales_of
 from armorm.train.place import check_place, hold_run
 
@@ -70,19 +70,21 @@ def extract(
     with threads(recipe.threads):
         check_place(folder)
         given = load_given_ridge(recipe.ridge) if isinstance(recipe.ridge, str) else None
+        drops = Drops()
         rows = read_recipe_rows(
             recipe,
             given.objectives if given else recipe.objectives,
             given.scales if given else scales_of(recipe),
-            Drops(),
+            drops,
         )
+        n_read = len(rows.rated) + len(rows.pairs) + drops.total
         step = FeatureStep(recipe, folder, watch, shard=shard)
         if given is not None:
             given.check(step.facts())
         sets = {RATED: rated_conversations(rows), PAIRS: pair_conversations(rows)}
         n_rows: dict[str, int] = {}
         missing: list[str] = []
-        with hold_run(folder, shared=True):
+        with hold_run(folder, part="" if shard.count == 1 else str(shard)):
             for name, conversations in sets.items():
                 if not conversations:
                     continue
@@ -91,4 +93,8 @@ def extract(
                     missing.append(name)
                 else:
                     n_rows[name] = len(found)
-    return Extraction(n_rows, tuple(missing), tuple(step.notes), time.monotonic() - started)
+                    count_unused(found, name, drops, sides=2 if name == PAIRS else 1)
+    notes = list(step.notes)
+    if drops.total or drops.total_truncated:
+        notes.append(drops.sentence(n_read))
+    return Extraction(n_rows, tuple(missing), tuple(notes), time.monotonic() - started)

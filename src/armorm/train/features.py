@@ -22,7 +22,7 @@ from armorm.features.extract import (
 )
 from armorm.features.feature_set import StoredFeatures
 from armorm.features.interface import Backbone
-from armorm.features.store import open_features
+from armorm.features.store import is_there, open_features
 from armorm.train.config import Recipe, SourceRecipe
 from armorm.train.folds import Watch
 from armorm.train.inputs import Rows, read_rows
@@ -82,7 +82,8 @@ class FeatureStep:
             "store_dtype": settings.store_dtype,
         }
         key = feature_fingerprint(self.facts(), conversations, options=self._options, **how)
-        found = open_features(folder, fingerprint=key)
+        there = is_there(folder, fingerprint=key)  # a file that is missing is computed again
+        found = open_features(folder, fingerprint=key) if there else None
         if found is None:
             try:
                 found = extract_features(
@@ -111,9 +112,9 @@ class FeatureStep:
         """Note what a reader of the features should know."""
         if (other := made_with_other(folder)) is not None:
             self.notes.append(f"the features of {name} {other}")
-        self.notes += [f"the features of {name} {said}" for said in how_extracted(found.manifest)]
-        if self._backbone is not None:
-            self.notes += [n for n in self._backbone.notes if n not in self.notes]
+        for said in how_extracted(found.manifest):
+            if said not in self.notes:
+                self.notes.append(said)
 
     def _backbone_id(self) -> dict[str, Any]:
         """Arguments that name the backbone."""

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from armorm import __version__
 from armorm.errors import DataError, RecipeError
 from armorm.features.mapped import FeatureRows, MappedRows
 from armorm.heads.gating import (
@@ -27,7 +28,7 @@ from armorm.heads.gating import (
 )
 from armorm.heads.preference import fit_fixed_weights
 from armorm.storage import whole_file
-from armorm.train.cache import StageResult
+from armorm.train.cache import StageResult, digest
 from armorm.train.sets import GatePairs
 
 CHECKPOINT_STEPS = 200
@@ -49,24 +50,32 @@ class GateFile:
     """Steps between two checkpoints."""
 
     def load(self) -> GatingCheckpoint | None:
-        """Read the checkpoint; None where there is none, or it is damaged."""
+        """Read the checkpoint; None where there is none, it is damaged, or of other software."""
         if not self.path.is_file():
             return None
         try:
             with safe_open(self.path, framework="pt") as file:
-                header = (file.metadata() or {})[_HEADER]
-                tensors: dict[str, Tensor] = {
-                    name: file.get_tensor(name) for name in json.loads(header)["tensors"]
-                }
-            return GatingCheckpoint.from_state(tensors, header)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+                kept = json.loads((file.metadata() or {})[_HEADER])
+                names = json.loads(kept["checkpoint"])["tensors"]
+                tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in names}
+            if kept["made"] != _made() or kept["digest"] != digest(tensors, kept["checkpoint"]):
+                return None
+            return GatingCheckpoint.from_state(tensors, kept["checkpoint"])
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def save(self, checkpoint: GatingCheckpoint, /) -> None:
         """Replace the checkpoint, whole or not at all."""
         tensors, header = checkpoint.state()
+        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        kept = {"checkpoint": header, "made": _made(), "digest": digest(tensors, header)}
         with whole_file(self.path) as part:
-            save_file({n: t.contiguous() for n, t in tensors.items()}, part, {_HEADER: header})
+            save_file(tensors, part, {_HEADER: json.dumps(kept)})
+
+
+def _made() -> list[str]:
+    """What the last bits of a training depend on besides its settings."""
+    return [__version__, torch.__version__, str(torch.get_num_threads())]
 
 
 def gating_stage(
@@ -178,7 +187,7 @@ def _shared(prompt: FeatureRows) -> Tensor | IndexedRows:
 
 def _file(folder: Path | None, number: int) -> GateFile | None:
     """Where a gate of the stage is kept while it trains."""
-    return None if folder is None else GateFile(folder / f"{number}.safetensors")
+    return None if folder is None else GateFile(folder / f"{number}.safetensors", CHECKPOINT_STEPS)
 
 
 def _saying(tick: Tick | None, done: int, total: int) -> Callable[[str | None], None]:

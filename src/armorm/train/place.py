@@ -73,29 +73,32 @@ def clear_place(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def hold_run(folder: Path, *, shared: bool = False) -> Generator[None]:
+def hold_run(folder: Path, *, part: str = "") -> Generator[None]:
     """Hold the run folder, so that two runs never write into one; clear what a kill left.
 
     Args:
         folder: The run folder; made when absent, and removed where it is left empty.
-        shared: Hold it together with others that say so: processes that each extract
-            their own shard. Then nothing is cleared.
+        part: Hold it together with others that name another part: processes that each
+            extract their own shard. Then nothing is cleared. Empty: hold it alone.
 
     Yields:
         Nothing.
 
     Raises:
-        StorageError: another run holds the folder; it cannot be written.
+        StorageError: another run holds the folder, or another process the same part; it
+            cannot be written.
     """
+    shared = bool(part)
     new = not folder.exists()
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("a")
-    with lock:
-        try:
-            fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StorageError(f"{folder}: another run is using this folder") from None
+    with contextlib.ExitStack() as held:
+        whole = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        if not _locked(folder / LOCK, whole, held):
+            raise StorageError(f"{folder}: another run is using this folder")
+        own = folder / f"{LOCK}-{part.replace('/', '-of-')}"
+        if shared and not _locked(own, fcntl.LOCK_EX, held):
+            raise StorageError(f"{folder}: another process is computing shard {part}")
         if not shared:
             clear_place(folder)
         try:
@@ -103,6 +106,17 @@ def hold_run(folder: Path, *, shared: bool = False) -> Generator[None]:
         finally:
             if new and not shared and [path.name for path in folder.iterdir()] == [LOCK]:
                 shutil.rmtree(folder)
+
+
+def _locked(path: Path, kind: int, held: contextlib.ExitStack) -> bool:
+    """Lock a file for as long as the stack holds; say whether nobody else has it."""
+    with storage_errors(path):
+        lock = held.enter_context(path.open("a"))
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def remove_pictures(folder: Path) -> None:
@@ -130,7 +144,8 @@ def pictures_of(folder: Path) -> list[Path]:
 
 def _left_behind(folder: Path) -> Iterator[Path]:
     """Find what writing one of a run's own files has not finished."""
-    for name in (DONE, RECIPE, DROPPED, JSON_NAME, MARKDOWN_NAME):
+    yield from folder.glob(f"{LOCK}-*")
+    for name in (DONE, RECIPE, DROPPED, JSON_NAME, MARKDOWN_NAME, LOCK):
         yield from folder.glob(f".{name}.*.part")
     for ending in ("part", "old"):
         yield from folder.glob(f".{BUNDLE}.*.{ending}")
@@ -140,8 +155,8 @@ def _left_behind(folder: Path) -> Iterator[Path]:
 
 
 def _names(folder: Path) -> set[str]:
-    """Names of what a folder holds; none where there is no folder."""
+    """Names of what a folder holds, but for files never finished; none without a folder."""
     try:
-        return {path.name for path in folder.iterdir()}
+        return {path.name for path in folder.iterdir() if not path.match(".*.part")}
     except FileNotFoundError:
         return set()
