@@ -6,14 +6,15 @@ chosen by the loss on its inner folds alone. It prints the figures of every sing
 beside the nested ones, and one JSON object last.
 
     python benchmarks/quickstart_layers.py [--fast]
+
+`--fast`: one assignment of folds, not three.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 
+import harness
 import numpy as np
 import torch
 
@@ -35,9 +36,9 @@ NOT_JUDGING = ("verbosity", "complexity")  # they describe a response, they do n
 
 def main() -> None:
     """Run the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fast", action="store_true", help="one assignment of folds, not three")
-    seeds = ("0",) if parser.parse_args().fast else ("0", "1", "2")
+    arguments = harness.options(__doc__).parse_args()
+    harness.start(arguments)
+    seeds = ("0",) if arguments.fast else ("0", "1", "2")
     started = time.perf_counter()
     recipe = load_recipe(RECIPE)
     scales, objectives = scales_of(recipe), recipe.objectives
@@ -55,7 +56,7 @@ def main() -> None:
         rows.append(
             compare(features, ratings, pair_features, folds, [r.source for r in rated], objectives)
         )
-    report(rows, objectives, seeds, time.perf_counter() - started)
+    report(rows, objectives, seeds, time.perf_counter() - started, arguments)
 
 
 def compare(features, ratings, pair_features, folds, sources, objectives):
@@ -106,7 +107,7 @@ def figure(scores, ratings, margin):
     return float(np.mean(rho)), preference_accuracy(margin, torch.zeros_like(margin))
 
 
-def report(rows, objectives, seeds, seconds):
+def report(rows, objectives, seeds, seconds, arguments):
     """Print the table and the JSON line."""
     print(f"{len(objectives)} objectives, 5 folds, {len(seeds)} assignments of folds")
     print(f"{'layer':>8} {'mean Spearman':>14} {'accuracy':>9}")
@@ -116,16 +117,16 @@ def report(rows, objectives, seeds, seconds):
     rho, accuracy = np.mean([row["nested"] for row in rows], axis=0)
     print(f"{'nested':>8} {rho:>14.3f} {accuracy:>9.3f}")
     print("layers chosen on inner folds:", *(row["chosen"] for row in rows))
-    print(
-        json.dumps(
-            {
-                "benchmark": "quickstart_layers",
-                "nested_mean_spearman": round(float(rho), 4),
-                "nested_accuracy_uniform_mean": round(float(accuracy), 4),
-                "chosen": [row["chosen"] for row in rows],
-                "seconds": round(seconds, 1),
-            }
-        )
+    harness.finish(
+        {
+            "benchmark": "quickstart_layers",
+            "nested_mean_spearman": round(float(rho), 4),
+            "nested_accuracy_uniform_mean": round(float(accuracy), 4),
+            "chosen": [row["chosen"] for row in rows],
+            "seconds": round(seconds, 1),
+        },
+        name="quickstart_layers",
+        arguments=arguments,
     )
 
 
