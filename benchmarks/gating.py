@@ -10,7 +10,7 @@ tensors in float32 and in memory, and what it does before the first step is not 
 Then one million pairs of 4,096 wide prompt features are read from a memory-mapped bfloat16 file,
 and the anonymous memory of the process is watched.
 
-    python benchmarks/gating.py [--fast]
+    python benchmarks/gating.py [--fast] [--steps N]
 
 The published loop as it is runs for 200 steps, as its gate gets no gradient; its time for all
 steps is their mean. The million pairs share 262,144 rows on the disk in turn.
@@ -294,7 +294,7 @@ def million_pairs(*, stored: int, n_steps: int) -> dict[str, float]:
 
 def measure(arguments: argparse.Namespace) -> dict[str, object]:
     """Run all of it and print the tables."""
-    n_steps = 60 if arguments.fast else SETTINGS.max_steps
+    n_steps = arguments.steps or (60 if arguments.fast else SETTINGS.max_steps)
     memory = million_pairs(
         stored=131_072 if arguments.fast else 262_144, n_steps=10 if arguments.fast else 100
     )
@@ -385,7 +385,9 @@ def _four(value: float) -> str:
 
 def main() -> None:
     """Measure, and store the result."""
-    arguments = harness.options(__doc__).parse_args()
+    parser = harness.options(__doc__)
+    parser.add_argument("--steps", type=int, default=None, help="steps of each training")
+    arguments = parser.parse_args()
     harness.start(arguments)
     result = measure(arguments)
     names = ("peak_gib_million_pairs", "mapped_gib_million_pairs", "seconds_before_first_step")

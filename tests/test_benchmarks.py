@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = re.findall(
-    r"^\| .* \| ([\d.,]+)(?: times| GiB)? \| `python benchmarks/(\w+)\.py` \| `([\w ]+)` \|$",
+    r"^\| .* \| ([\d.,]+)(?: times| GiB)? \| `python benchmarks/(\w+)\.py[ \w-]*` \| `(\w+)` \|$",
     (ROOT / "README.md").read_text(),
     re.MULTILINE,
 )

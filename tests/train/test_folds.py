@@ -166,7 +166,7 @@ def test_ticks_name_the_stage(tmp_path):
     stages = ("gating/held-out-0", "gating-without-debias/held-out-0")
     counted = list(dict.fromkeys(what[:3] for what in said))
     assert counted == [(stage, done, 2) for stage in stages for done in (0, 1, 2)]
-    remark = r"step \d of \d, loss \d\.\d{3}(, held-out accuracy [01]\.\d{3})?"
+    remark = r"step \d/\d, loss \d\.\d{3}(, held-out accuracy [01]\.\d{3})?"
     assert all(re.fullmatch(remark, what[3]) for what in said if what[3])
 
 

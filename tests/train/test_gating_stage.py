@@ -30,7 +30,7 @@ class Killed(BaseException):
 
 def stage(folder=None, stop=None):
     def tick(done, total, said):
-        if said and stop is not None and (done, said.split(" of")[0]) == stop:
+        if said and stop is not None and (done, said.split("/")[0]) == stop:
             raise Killed
 
     how = {"used": range(4), "rounds": 2, "settings": SETTINGS}

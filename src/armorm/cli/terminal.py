@@ -16,11 +16,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from armorm.errors import ArmormError, RecipeError
 
@@ -39,6 +41,9 @@ _Rejected: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "Cl
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 """Why a disk behind stdout takes no more."""
+
+_WIDE = 110
+"""Columns of a terminal from which on a bar has room beside what is said of a stage."""
 
 _INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -94,16 +99,8 @@ def progress_bars() -> Generator[Watch]:
         A function to call with (stage, done, total) and, after it, a remark.
     """
     bars: dict[str, TaskID] = {}
-    columns = (
-        TextColumn("{task.description:<26}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[remark]}", markup=False),
-    )
-    progress = Progress(*columns, console=stderr())
+    console = stderr()
+    progress = Progress(*_columns(console.width), console=console)
 
     def watch(stage: str, done: int, total: int, remark: str = "", /) -> None:
         if stage not in bars:
@@ -119,6 +116,19 @@ def progress_bars() -> Generator[Watch]:
         raise
     if bars:
         progress.stop()
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """Columns of the bars; a narrow terminal keeps the rates and goes without the bar."""
+    fixed = Column(no_wrap=True, min_width=7)
+    count = MofNCompleteColumn(table_column=fixed)
+    left = TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True, min_width=5))
+    said = Column(no_wrap=True, ratio=1)
+    remark = TextColumn("{task.fields[remark]}", markup=False, table_column=said)
+    if width < _WIDE:
+        return [TextColumn("{task.description}", markup=False), count, left, remark]
+    name, bar = TextColumn("{task.description:<18}", markup=False), BarColumn(bar_width=16)
+    return [name, bar, count, TimeElapsedColumn(), TextColumn("left"), left, remark]
 
 
 def run(application: typer.Typer) -> None:

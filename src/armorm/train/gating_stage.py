@@ -203,7 +203,7 @@ def _saying(tick: Tick | None, done: int, total: int) -> Callable[[str | None], 
 def _said(step: int, n_steps: int, look: GatingRecord) -> str:
     """Say how far a gate is."""
     loss = look.train_loss if look.validation_loss != look.validation_loss else look.validation_loss
-    said = f"step {step:,} of {n_steps:,}, loss {loss:.3f}"
+    said = f"step {step:,}/{n_steps:,}, loss {loss:.3f}"
     if look.validation_accuracy == look.validation_accuracy:
         said += f", held-out accuracy {look.validation_accuracy:.3f}"
     return said

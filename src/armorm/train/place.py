@@ -155,8 +155,8 @@ def _left_behind(folder: Path) -> Iterator[Path]:
 
 
 def _names(folder: Path) -> set[str]:
-    """Names of what a folder holds, but for files never finished; none without a folder."""
+    """Names of what a folder holds, but for a lock that was never finished; none without one."""
     try:
-        return {path.name for path in folder.iterdir() if not path.match(".*.part")}
+        return {path.name for path in folder.iterdir() if not path.match(f".{LOCK}.*.part")}
     except FileNotFoundError:
         return set()
