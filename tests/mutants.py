@@ -1076,7 +1076,7 @@ def run(tests: str, mutant: Mutant | None = None) -> subprocess.CompletedProcess
             "import pathlib\n"
             "from hypothesis import Phase, settings\n"
             # A damage is to be seen, not reduced: shrinking would take most of the time.
-            "settings.register_profile('mutants', derandomize=True, database=None,\n"
+            "settings.register_profile('mutants', derandomize=True, database=None, deadline=None,\n"
             "                          phases=[Phase.explicit, Phase.generate])\n"
             "settings.load_profile('mutants')\n"
             "def pytest_sessionfinish(session, exitstatus):\n"
