@@ -19,13 +19,7 @@ if TYPE_CHECKING:  # --help must not wait for torch
 BundleFolder = Annotated[str, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")]
 NewBundle = Annotated[
     Path,
-    typer.Option(
-        "-o",
-        "--output",
-        parser=terminal.output_path,
-        metavar="NEW_BUNDLE",
-        help="Folder of the changed bundle; may be the same one.",
-    ),
+    terminal.output_option("NEW_BUNDLE", "Folder of the changed bundle; may be the same one."),
 ]
 RatedFile = Annotated[str, typer.Option(metavar="FILE", help="Rated rows.")]
 SourceName = Annotated[
@@ -73,10 +67,10 @@ def show_drops(new: NewRows) -> None:
     Args:
         new: The rows.
     """
-    remarks = terminal.stderr()
+    notes: list[str] = []
     if new.ignored:
         names = ", ".join(repr(name) for name in new.ignored)
-        remarks.print(f"note: ratings that were not asked for: {names}", soft_wrap=True)
+        notes.append(f"ratings that were not asked for: {names}")
     if new.drops.total or new.drops.total_truncated:
-        n_rows = new.n_rows
-        remarks.print(f"note: {new.drops.sentence(n_rows)}", soft_wrap=True)
+        notes.append(new.drops.sentence(new.n_rows))
+    terminal.remarks(notes)

@@ -22,13 +22,7 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            parser=terminal.output_path,
-            metavar="FOLDER",
-            help="Folder for report.json and report.md.",
-        ),
+        terminal.output_option("FOLDER", "Folder for report.json and report.md."),
     ] = None,
     weights: Weights = None,
     scale: Scale = None,

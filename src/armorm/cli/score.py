@@ -23,13 +23,7 @@ def score(
     rows: Annotated[str, typer.Argument(metavar="IN", help="Rated rows, conversations or pairs.")],
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            parser=terminal.output_path,
-            metavar="FILE",
-            help="A JSON Lines file; default stdout.",
-        ),
+        terminal.output_option("FILE", "A JSON Lines file; default stdout."),
     ] = None,
     weights: Weights = None,
     scale: Scale = None,

@@ -39,10 +39,11 @@ def show(bundle: BundleFolder) -> None:
     sums = load_statistics(found)
     terminal.stdout().print(sources_table(found, sums))
     if sums is None:
-        terminal.stderr().print(
-            "note: without the statistics of its rated rows (`ridge.keep_statistics: true` in the "
-            "recipe) sources of this bundle can be neither added nor dropped",
-            soft_wrap=True,
+        terminal.remarks(
+            [
+                "without the statistics of its rated rows (`ridge.keep_statistics: true` in the "
+                "recipe) sources of this bundle can be neither added nor dropped"
+            ]
         )
 
 

@@ -91,6 +91,19 @@ def output_path(text: str) -> Path:
     return Path(text)
 
 
+def output_option(metavar: str, text: str) -> Any:
+    """Return the option `-o` of a command.
+
+    Args:
+        metavar: What stands for its value in the help.
+        text: Its help.
+
+    Returns:
+        For an `Annotated` path.
+    """
+    return typer.Option("-o", "--output", parser=output_path, metavar=metavar, help=text)
+
+
 @contextlib.contextmanager
 def progress_bars() -> Generator[Watch]:
     """Show one progress bar a stage on stderr; none where nothing is done or it fails.

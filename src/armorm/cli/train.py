@@ -12,13 +12,7 @@ from armorm.cli.main import app
 
 RunFolder = Annotated[
     Path | None,
-    typer.Option(
-        "-o",
-        "--output",
-        parser=terminal.output_path,
-        metavar="FOLDER",
-        help="Run folder; default runs/NAME.",
-    ),
+    terminal.output_option("FOLDER", "Run folder; default runs/NAME."),
 ]
 RecipeFile = Annotated[Path, typer.Argument(help="A YAML file; see recipes/.")]
 Overrides = Annotated[

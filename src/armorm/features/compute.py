@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from armorm.errors import FeatureError
-from armorm.features.blocks import group_rows
 from armorm.features.feature_set import DroppedRow, FeatureSet
 from armorm.features.interface import Backbone, Tokenized, Unused
 from armorm.types import Conversation, Prompt
@@ -71,10 +70,29 @@ class Computation:
         """
         self._backbone = backbone
         self._conversations = conversations
-        self.cuts = cuts
+        self._cuts = cuts
         self.budget: Budget | None = None
         """Found when the first block is computed; may be set before."""
         self.speed = Speed()
+
+    def prepare(self, order: Sequence[int]) -> None:
+        """Let the backbone decide how it computes, by the first prompt with several responses.
+
+        Whoever computes which part of the run, and after whichever restart, asks the same
+        rows.
+
+        Args:
+            order: Numbers of all rows of the run, from `group_rows`.
+        """
+        rows = self._conversations
+        places = (
+            i
+            for i, (one, other) in enumerate(itertools.pairwise(order))
+            if rows[one].prompt == rows[other].prompt
+        )
+        first = next(places, 0)
+        tokenized = self._tokenize(order[first : first + _ASKED])
+        self._backbone.prepare([row for row in tokenized if not isinstance(row, Unused)])
 
     def run(self, blocks: Sequence[Sequence[int]]) -> Iterator[FeatureSet]:
         """Compute blocks; the next one is tokenised while one is computed.
@@ -100,7 +118,7 @@ class Computation:
 
     def _tokenize(self, block: Sequence[int]) -> list[Tokenized | Unused]:
         """Turn the rows of a block into what the backbone takes."""
-        return self._backbone.tokenize([self._conversations[i] for i in block], cuts=self.cuts)
+        return self._backbone.tokenize([self._conversations[i] for i in block], cuts=self._cuts)
 
     def _features(self, block: Sequence[int], tokenized: list[Tokenized | Unused]) -> FeatureSet:
         """Run the model on a block."""
@@ -150,30 +168,6 @@ class Computation:
                     ) from error
                 self.budget.tokens = max(self.budget.tokens // 2, 1)
                 self.budget.halved += 1
-
-
-def prepare(
-    backbone: Backbone, conversations: Sequence[Conversation], cuts: Mapping[Prompt, int]
-) -> None:
-    """Let a backbone decide how it computes, by the first prompt of a run with several responses.
-
-    Whoever computes which part of the run, and after whichever restart, asks the same rows.
-
-    Args:
-        backbone: Tokenises and runs the model.
-        conversations: All rows of the run.
-        cuts: What `backbone.cuts` returned.
-    """
-    order = group_rows(conversations)
-    places = (
-        i
-        for i, (one, other) in enumerate(itertools.pairwise(order))
-        if conversations[one].prompt == conversations[other].prompt
-    )
-    first = next(places, 0)
-    chosen = [conversations[i] for i in order[first : first + _ASKED]]
-    tokenized = backbone.tokenize(chosen, cuts=cuts)
-    backbone.prepare([row for row in tokenized if not isinstance(row, Unused)])
 
 
 def _one_a_prompt(features: Tensor, prompts: Sequence[Prompt]) -> Tensor:

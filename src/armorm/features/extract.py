@@ -13,7 +13,7 @@ import torch
 
 from armorm.errors import FeatureError
 from armorm.features.blocks import Shard, cut_blocks, group_rows
-from armorm.features.compute import Budget, Computation, prepare
+from armorm.features.compute import Budget, Computation
 from armorm.features.feature_set import FeatureSet, StoredFeatures
 from armorm.features.interface import Backbone, FeatureOptions
 from armorm.features.store import (
@@ -21,8 +21,8 @@ from armorm.features.store import (
     SCHEMA,
     check_shard,
     clean_folder,
+    find_features,
     finished_shard,
-    is_there,
     open_features,
     read_manifest,
     shard_name,
@@ -97,13 +97,13 @@ def extract_features(
         shard_rows=shard_rows,
         store_dtype=store_dtype,
     )
-    work = _Extraction(backbone, conversations, folder, wanted, shard, shard_rows, store_dtype)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    if work.is_finished():
+    if (found := find_features(folder, fingerprint=wanted)) is not None:
         if progress is not None:
             progress(len(conversations), len(conversations), "")
-        return open_features(folder, fingerprint=wanted)
+        return found
+    work = _Extraction(backbone, conversations, folder, wanted, shard, shard_rows, store_dtype)
     work.clean()
     entries = work.compute(progress)
     if not work.finish(entries):
@@ -135,8 +135,9 @@ def compute_features(
             device's memory.
     """
     work = Computation(backbone, conversations, backbone.cuts(conversations))
-    prepare(backbone, conversations, work.cuts)
-    blocks = cut_blocks(group_rows(conversations), part_rows) or [[]]
+    order = group_rows(conversations)
+    work.prepare(order)
+    blocks = cut_blocks(order, part_rows) or [[]]
     parts: list[FeatureSet] = []
     for part in work.run(blocks):
         if part.dropped:
@@ -269,15 +270,12 @@ class _Extraction:
         self._wanted = wanted
         self._shard_rows = shard_rows
         self._store_dtype = store_dtype
-        self._blocks = cut_blocks(group_rows(conversations), shard_rows)
+        self._order = group_rows(conversations)
+        self._blocks = cut_blocks(self._order, shard_rows)
         n = len(self._blocks)
         self._names = [shard_name(block, n) for block in range(n)]
         self._mine = shard.blocks(n)
         self._alone = shard.count == 1
-
-    def is_finished(self) -> bool:
-        """Say whether the folder holds a finished set of this fingerprint, no file missing."""
-        return is_there(self._folder, fingerprint=self._wanted)
 
     def clean(self) -> None:
         """Remove a manifest that says something else, and what other extractions left."""
@@ -299,7 +297,7 @@ class _Extraction:
         related = [row for row in self._conversations if row.prompt in prompts]
         work = Computation(self._backbone, self._conversations, self._backbone.cuts(related))
         if missing:
-            prepare(self._backbone, self._conversations, work.cuts)
+            work.prepare(self._order)
         computed = work.run([self._blocks[block] for block in missing])
         done = 0
         for block in self._mine:
@@ -366,16 +364,7 @@ class _Extraction:
 
     def _entry(self, block: int, header: Mapping[str, Any]) -> dict[str, Any]:
         """What the manifest says of a file."""
-        kept = (
-            "token_budget",
-            "halved",
-            "engine",
-            "notes",
-            "threads",
-            "device",
-            "software",
-            "dropped",
-        )
+        kept = ("token_budget", "halved", "engine", "notes", "threads", "device", "software")
         return {
             "file": self._names[block],
             "n_rows": len(header["ids"]),

@@ -38,7 +38,8 @@ OBJECTIVES = (
     "code-instruction-following",
     "code-readability",
 )
-"""Columns of `labels`, in the order of the released model."""
+"""Columns of `labels`, in the order of the released model (model card of
+RLHFlow/ArmoRM-Llama3-8B-v0.1, revision eb2676d)."""
 
 _SHARD = re.compile(r"(?P<name>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})")
 

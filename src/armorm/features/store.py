@@ -98,23 +98,24 @@ def open_features(folder: Path, *, fingerprint: str | None = None) -> StoredFeat
     )
 
 
-def is_there(folder: Path, *, fingerprint: str) -> bool:
-    """Say whether a folder holds a finished set of this fingerprint, and every file of it.
+def find_features(folder: Path, *, fingerprint: str) -> StoredFeatures | None:
+    """Open a finished feature set, where no file of it must be computed again.
 
     Args:
-        folder: Where the set is.
+        folder: Where `extract_features` wrote it.
         fingerprint: From `feature_fingerprint`.
 
     Returns:
-        True where it does; what is in the files is not looked at.
+        As `open_features`; None also where a file is missing.
 
     Raises:
-        FeatureError: the manifest cannot be read or is of a newer schema.
+        FeatureError: the manifest cannot be read or is of a newer schema; a shard is damaged.
     """
     manifest = read_manifest(folder)
-    if manifest is None or manifest["fingerprint"] != fingerprint:
-        return False
-    return all((folder / shard["file"]).is_file() for shard in manifest["shards"])
+    shards = manifest["shards"] if manifest is not None else ()
+    if not all((folder / shard["file"]).is_file() for shard in shards):
+        return None
+    return open_features(folder, fingerprint=fingerprint)
 
 
 def iter_features(folder: Path, *, fingerprint: str | None = None) -> Iterator[FeatureSet]:

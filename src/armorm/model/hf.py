@@ -10,30 +10,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from armorm.errors import BundleError
+from armorm.features.published import OBJECTIVES
 
-RELEASED_OBJECTIVES = (
-    "helpsteer-helpfulness",
-    "helpsteer-correctness",
-    "helpsteer-coherence",
-    "helpsteer-complexity",
-    "helpsteer-verbosity",
-    "ultrafeedback-overall_score",
-    "ultrafeedback-instruction_following",
-    "ultrafeedback-truthfulness",
-    "ultrafeedback-honesty",
-    "ultrafeedback-helpfulness",
-    "beavertails-is_safe",
-    "prometheus-score",
-    "argilla-overall_quality",
-    "argilla-judge_lm",
-    "code-complexity",
-    "code-style",
-    "code-explanation",
-    "code-instruction-following",
-    "code-readability",
-)
-"""Order of the 19 objectives of ArmoRM-Llama3-8B-v0.1; its config does not name them
-(model card of RLHFlow/ArmoRM-Llama3-8B-v0.1, revision eb2676d)."""
+RELEASED_OBJECTIVES = OBJECTIVES
+"""Order of the 19 objectives of ArmoRM-Llama3-8B-v0.1; its config does not name them."""
 
 _WEIGHT = "regression_layer.weight"
 _INDEX = "model.safetensors.index.json"

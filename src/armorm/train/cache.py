@@ -66,17 +66,25 @@ class StageCache:
         software = {"armorm": __version__, "torch": torch.__version__}
         key = fingerprint([stage, dict(inputs), software, torch.get_num_threads()])
         path = self.folder / f"{stage}.safetensors"
-        if (known := _read(path, key)) is not None:
+        if (known := read_result(path, key)) is not None:
             self.reused.append(stage)
             return known
         result = fit()
-        _write(path, result, key)
+        write_result(path, result, key)
         self.fitted.append(stage)
         return StageResult(result.tensors, result.facts, key)
 
 
-def _read(path: Path, key: str) -> StageResult | None:
-    """The stored result, or None where there is none for this key or it is damaged."""
+def read_result(path: Path, key: str) -> StageResult | None:
+    """Read a stored result.
+
+    Args:
+        path: The file; need not exist.
+        key: Fingerprint that it must have been written under.
+
+    Returns:
+        The result; None where there is none for this key or it is damaged.
+    """
     if not path.is_file():
         return None
     try:
@@ -87,31 +95,32 @@ def _read(path: Path, key: str) -> StageResult | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError):
         return None
-    if header.get("digest") != digest(tensors, header.get("facts")):
+    if header.get("digest") != _digest(tensors, header.get("facts")):
         return None
     return StageResult(tensors, header["facts"], key)
 
 
-def _write(path: Path, result: StageResult, key: str) -> None:
-    """Store a result whole."""
+def write_result(path: Path, result: StageResult, key: str) -> None:
+    """Store a result whole.
+
+    Args:
+        path: The file.
+        result: Tensors and facts.
+        key: Fingerprint of what they depend on.
+
+    Raises:
+        StorageError: the disk is full or cannot be written.
+    """
     tensors = {name: tensor.contiguous() for name, tensor in result.tensors.items()}
     facts = dict(result.facts)
-    header = {"key": key, "facts": facts, "digest": digest(tensors, facts)}
+    header = {"key": key, "facts": facts, "digest": _digest(tensors, facts)}
     text = json.dumps(header, allow_nan=False)
     with whole_file(path) as part:
         save_file(tensors, part, metadata={_HEADER: text})
 
 
-def digest(tensors: Mapping[str, Tensor], facts: Any) -> str:
-    """Return the SHA-256 over names, types, shapes, bytes and facts.
-
-    Args:
-        tensors: By name.
-        facts: JSON.
-
-    Returns:
-        64 hexadecimal digits.
-    """
+def _digest(tensors: Mapping[str, Tensor], facts: Any) -> str:
+    """SHA-256 over names, types, shapes, bytes and facts."""
     sha = hashlib.sha256(fingerprint(facts).encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()

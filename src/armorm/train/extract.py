@@ -14,7 +14,6 @@ from armorm.train.features import PAIRS, RATED, FeatureStep, read_recipe_rows, t
 from armorm.train.folds import Watch
 from armorm.train.given import load_given_ridge
 from armorm.train.inputs import count_unused, pair_conversations, rated_conversations
-from armorm.train.output import scales_of
 from armorm.train.place import check_place, hold_run
 
 
@@ -71,12 +70,7 @@ def extract(
         check_place(folder)
         given = load_given_ridge(recipe.ridge) if isinstance(recipe.ridge, str) else None
         drops = Drops()
-        rows = read_recipe_rows(
-            recipe,
-            given.objectives if given else recipe.objectives,
-            given.scales if given else scales_of(recipe),
-            drops,
-        )
+        rows = read_recipe_rows(recipe, given, drops)
         n_read = len(rows.rated) + len(rows.pairs) + drops.total
         step = FeatureStep(recipe, folder, watch, shard=shard)
         if given is not None:

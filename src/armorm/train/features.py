@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from armorm.data import DataSource, Drops, Scales
+from armorm.data import DataSource, Drops
 from armorm.errors import FeatureError
 from armorm.features.backbone import describe_backbone, load_backbone
 from armorm.features.blocks import Shard
@@ -22,10 +22,12 @@ from armorm.features.extract import (
 )
 from armorm.features.feature_set import StoredFeatures
 from armorm.features.interface import Backbone
-from armorm.features.store import is_there, open_features
+from armorm.features.store import find_features
 from armorm.train.config import Recipe, SourceRecipe
 from armorm.train.folds import Watch
+from armorm.train.given import GivenRidge
 from armorm.train.inputs import Rows, read_rows
+from armorm.train.output import scales_of
 from armorm.train.place import FEATURES
 from armorm.types import Conversation
 
@@ -82,8 +84,7 @@ class FeatureStep:
             "store_dtype": settings.store_dtype,
         }
         key = feature_fingerprint(self.facts(), conversations, options=self._options, **how)
-        there = is_there(folder, fingerprint=key)  # a file that is missing is computed again
-        found = open_features(folder, fingerprint=key) if there else None
+        found = find_features(folder, fingerprint=key)
         if found is None:
             try:
                 found = extract_features(
@@ -127,15 +128,12 @@ class FeatureStep:
         }
 
 
-def read_recipe_rows(
-    recipe: Recipe, objectives: tuple[str, ...], scales: Scales, drops: Drops
-) -> Rows:
+def read_recipe_rows(recipe: Recipe, given: GivenRidge | None, drops: Drops) -> Rows:
     """Read and check every row of a recipe.
 
     Args:
         recipe: The checked recipe.
-        objectives: Names of the objectives.
-        scales: Source -> objective -> scale.
+        given: The ridge head that it names, whose objectives and scales then hold.
         drops: Counts dropped rows.
 
     Returns:
@@ -148,8 +146,8 @@ def read_recipe_rows(
     return read_rows(
         [_source(s) for s in recipe.rated],
         [_source(s) for s in recipe.pairs],
-        scales=scales,
-        objectives=objectives,
+        scales=given.scales if given else scales_of(recipe),
+        objectives=given.objectives if given else recipe.objectives,
         bad_rows=recipe.bad_rows,
         drops=drops,
     )

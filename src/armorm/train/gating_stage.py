@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics as stats
 from collections.abc import Callable, Sequence
@@ -10,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from armorm import __version__
@@ -27,8 +24,8 @@ from armorm.heads.gating import (
     fit_gating,
 )
 from armorm.heads.preference import fit_fixed_weights
-from armorm.storage import whole_file
-from armorm.train.cache import StageResult, digest
+from armorm.storage import fingerprint
+from armorm.train.cache import StageResult, read_result, write_result
 from armorm.train.sets import GatePairs
 
 CHECKPOINT_STEPS = 200
@@ -36,8 +33,6 @@ CHECKPOINT_STEPS = 200
 
 Tick = Callable[[int, int, str], None]
 """Called with (gates trained, gates in all, how far the present one is)."""
-
-_HEADER = "armorm.gating"
 
 
 @dataclass(slots=True)
@@ -51,26 +46,16 @@ class GateFile:
 
     def load(self) -> GatingCheckpoint | None:
         """Read the checkpoint; None where there is none, it is damaged, or of other software."""
-        if not self.path.is_file():
+        kept = read_result(self.path, fingerprint(_made()))
+        if kept is None:
             return None
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                kept = json.loads((file.metadata() or {})[_HEADER])
-                names = json.loads(kept["checkpoint"])["tensors"]
-                tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in names}
-            if kept["made"] != _made() or kept["digest"] != digest(tensors, kept["checkpoint"]):
-                return None
-            return GatingCheckpoint.from_state(tensors, kept["checkpoint"])
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError):
-            return None
+        return GatingCheckpoint.from_state(dict(kept.tensors), kept.facts["checkpoint"])
 
     def save(self, checkpoint: GatingCheckpoint, /) -> None:
         """Replace the checkpoint, whole or not at all."""
         tensors, header = checkpoint.state()
-        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        kept = {"checkpoint": header, "made": _made(), "digest": digest(tensors, header)}
-        with whole_file(self.path) as part:
-            save_file(tensors, part, {_HEADER: json.dumps(kept)})
+        result = StageResult(tensors, {"checkpoint": header})
+        write_result(self.path, result, fingerprint(_made()))
 
 
 def _made() -> list[str]:

@@ -48,7 +48,7 @@ from armorm.train.inputs import (
     rated_conversations,
     stage_inputs,
 )
-from armorm.train.output import Fitted, make_report, save_run, scales_of
+from armorm.train.output import Fitted, make_report, save_run
 from armorm.train.place import BUNDLE, DONE, STAGES, check_place, hold_run
 from armorm.types import Conversation
 
@@ -190,9 +190,7 @@ class _Training:
 
     def _rows(self) -> Rows:
         """Read and check every row."""
-        recipe = self.recipe
-        scales = self.given.scales if self.given else scales_of(recipe)
-        rows = read_recipe_rows(recipe, self.objectives, scales, self.drops)
+        rows = read_recipe_rows(self.recipe, self.given, self.drops)
         n_rows = len(rows.rated) + len(rows.pairs)
         self.watch("read rows", n_rows, n_rows, "")
         return rows
