@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -295,3 +296,15 @@ class HashRow:
     def __init__(self, row: Conversation) -> None:
         self.row = row
         self.n_tokens = len(" ".join([*(m.content for m in row.prompt), row.response]).split())
+
+
+def full(matrix: np.ndarray) -> np.ndarray:
+    """Fill in the lower triangle of a symmetric matrix that has its upper one."""
+    return np.triu(matrix) + np.triu(matrix, 1).T
+
+
+def products(moments: Any) -> np.ndarray:
+    """All of the centred Z'Z of moments, both triangles."""
+    d = moments.d
+    cross, own = moments.zy[:d], moments.zy[d:]
+    return np.block([[full(moments.xx), cross], [cross.T, own]])

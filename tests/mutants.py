@@ -70,11 +70,11 @@ MUTANTS = (
         "heads/test_moments.py",
     ),
     Mutant(
-        "lower triangle forgotten",
+        "lower triangle read in place of the upper",
         "heads/blas.py",
-        "np.triu(matrix) + np.triu(matrix, 1).T",
-        "np.triu(matrix)",
-        "heads/test_moments.py",
+        "dsymm(1.0, matrix, np.asfortranarray(columns))",
+        "dsymm(1.0, matrix, np.asfortranarray(columns), lower=1)",
+        "heads/test_blas.py",
     ),
     Mutant(
         "held-out loss without the bias",

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from armorm.heads import blas
+from fakes import full
 
 
 def draw(seed, m, s):
@@ -19,10 +20,8 @@ def test_gram_equals_the_product(m, s):
     rows = draw(0, m, s)
     found = gram(rows)
     assert not np.tril(found, -1).any()
-    np.testing.assert_allclose(blas.full(found), rows.T @ rows, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(
-        blas.full(blas.gram_of_rows(rows)), rows @ rows.T, rtol=1e-12, atol=1e-12
-    )
+    np.testing.assert_allclose(full(found), rows.T @ rows, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(full(blas.gram_of_rows(rows)), rows @ rows.T, rtol=1e-12, atol=1e-12)
 
 
 def test_sums_are_added_to_what_was_there():
@@ -31,7 +30,7 @@ def test_sums_are_added_to_what_was_there():
     blas.add_gram(found, rows)
     blas.add_outer(found, vector, -0.5)
     expected = 2 * rows.T @ rows - 0.5 * np.outer(vector, vector)
-    np.testing.assert_allclose(blas.full(found), expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(full(found), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_products_with_columns_read_the_upper_triangle_alone():

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from armorm.heads.moments import Moments, Rows, Scratch, concatenate, fill, squared_error, total
+from fakes import products as products_of
 
 
 def draw(seed, m, d=4, q=2, mean=0.0):
@@ -37,7 +38,7 @@ def assert_moments(found, rows, **tolerance):
     assert found.n == rows.n
     np.testing.assert_allclose(found.mean, mean, **{"rtol": 1e-12, "atol": 1e-12} | tolerance)
     np.testing.assert_allclose(
-        found.products(), products, **{"rtol": 1e-9, "atol": 1e-9} | tolerance
+        products_of(found), products, **{"rtol": 1e-9, "atol": 1e-9} | tolerance
     )
 
 
@@ -47,7 +48,7 @@ def test_moments_by_hand():
     y = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
     found = summed(Rows(x, y))
     assert (found.n, found.mean.tolist()) == (2, [2.0, 0.5])
-    assert found.products().tolist() == [[2.0, 1.0], [1.0, 0.5]]
+    assert products_of(found).tolist() == [[2.0, 1.0], [1.0, 0.5]]
 
 
 def test_sum_of_two_moments_by_hand():
@@ -57,7 +58,7 @@ def test_sum_of_two_moments_by_hand():
     found = summed(Rows(x[:1], y[:1]))
     found.add(summed(Rows(x[1:], y[1:])))
     assert (found.n, found.mean.tolist()) == (2, [2.0, 0.5])
-    assert found.products().tolist() == [[2.0, 1.0], [1.0, 0.5]]
+    assert products_of(found).tolist() == [[2.0, 1.0], [1.0, 0.5]]
 
 
 @given(
@@ -114,12 +115,12 @@ def test_drift_between_chunks_costs_no_digits(order):
     whole = concatenate(parts)
     _, products = slow(whole)
     # Relative to the products themselves, which hold the drift: 1e-13 of 3e13.
-    np.testing.assert_allclose(found.products(), products, rtol=1e-12, atol=10.0)
+    np.testing.assert_allclose(products_of(found), products, rtol=1e-12, atol=10.0)
     # The difference of two features is blind to the drift; its spread keeps its digits.
     contrast = np.array([1.0, -1.0, 0.0, 0.0, 0.0, 0.0])
     difference = (whole.features[:, 0] - whole.features[:, 1]).numpy()
     spread = ((difference - difference.mean()) ** 2).sum()
-    assert contrast @ found.products() @ contrast == pytest.approx(spread, rel=1e-4)
+    assert contrast @ products_of(found) @ contrast == pytest.approx(spread, rel=1e-4)
 
 
 def test_squared_error_of_moments_equals_that_of_rows():
@@ -149,7 +150,7 @@ def test_large_means_cost_no_digits():
         found.add_rows(part.features, part.ratings, Scratch())
     for moments_of_shifted in (found, summed(shifted)):
         np.testing.assert_allclose(
-            moments_of_shifted.products(), slow(exact)[1], rtol=1e-6, atol=1e-6
+            products_of(moments_of_shifted), slow(exact)[1], rtol=1e-6, atol=1e-6
         )
 
 
@@ -158,7 +159,7 @@ def test_products_about_zero_are_those_of_the_rows():
     found = summed(rows)
     found.about_zero()
     z = np.concatenate([rows.features.numpy(), rows.ratings.numpy()], 1)
-    np.testing.assert_allclose(found.products(), z.T @ z, rtol=1e-12)
+    np.testing.assert_allclose(products_of(found), z.T @ z, rtol=1e-12)
     assert not found.mean.any()
 
 

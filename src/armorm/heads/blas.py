@@ -87,11 +87,6 @@ def inverse_trace(factor: Matrix) -> float:
     return float(ddot(flat, flat))
 
 
-def full(matrix: Matrix) -> Matrix:
-    """Return the symmetric matrix with both triangles filled in."""
-    return np.triu(matrix) + np.triu(matrix, 1).T
-
-
 def pack(matrix: Matrix) -> Float[np.ndarray, " s*(s+1)//2"]:
     """Return the upper triangle, column after column."""
     return np.asarray(dtrttp(matrix, uplo="U")[0])

@@ -205,11 +205,6 @@ class Moments:
         self.mean = self.mean + step * (m / n)
         self.n = n
 
-    def products(self) -> Float[np.ndarray, "w w"]:
-        """Return all of the centred Z'Z, both triangles; a copy."""
-        d = self.d
-        return np.block([[blas.full(self.xx), self.zy[:d]], [self.zy[:d].T, self.zy[d:]]])
-
     def about_zero(self) -> None:
         """Turn the sums into those about zero, in place, as if the mean were zero."""
         self._add_outer(self.mean, float(self.n))
