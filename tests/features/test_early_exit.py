@@ -15,6 +15,9 @@ CONFIGS = {
     "distilbert": DistilBertConfig(n_layers=4, dim=32, n_heads=2, hidden_dim=64, vocab_size=50),
 }
 
+# Transformers 4.57 compiles ModernBERT as it is imported, which torch 2.13 warns about.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")
+
 
 @pytest.fixture(params=CONFIGS)
 def model(request):
