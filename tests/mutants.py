@@ -566,8 +566,8 @@ MUTANTS = (
     Mutant(
         "dropout that lowers the mean",
         "heads/gating_network.py",
-        "(kept / (1 - self.share)).to(x)",
-        "kept.to(x)",
+        "weight.index_select(1, inputs) / (1 - dropout.share)",
+        "weight.index_select(1, inputs)",
         "heads/test_gating_streaming.py",
     ),
     Mutant(

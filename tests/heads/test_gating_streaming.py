@@ -228,20 +228,47 @@ def test_bfloat16_gradients_point_where_float32_ones_do():
     assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.999
 
 
-@given(seed=st.integers(0, 2**31), share=st.floats(0.05, 0.9), n=st.integers(1, 70))
-def test_dropout_zeroes_units_by_block_and_raises_the_rest(seed, share, n):
-    found = Dropout(share, torch.Generator().manual_seed(seed)).applied(torch.ones(n, 5))
-    kept = torch.tensor(1 / (1 - share))
-    assert bool(((found == 0) | torch.isclose(found, kept)).all())
-    for block in found.split(16):
-        assert torch.equal(block, block[:1].expand_as(block))
+@given(
+    seed=st.integers(0, 2**31),
+    share=st.floats(0.05, 0.95),
+    n=st.integers(1, 20),
+    hidden=st.lists(st.integers(1, 6), max_size=3),
+)
+def test_products_without_units_equal_units_that_are_zeroed(seed, share, n, hidden):
+    network = GatingNetwork(3, 2, hidden=hidden, temperature=1.0, seed=seed % 1000).double()
+    prompt = torch.randn(n, 3, generator=torch.Generator().manual_seed(seed)).double()
+    gradients = []
+    masks = Dropout(share, torch.Generator().manual_seed(seed))
+    x = prompt
+    for layer in network.layers[:-1]:
+        kept = torch.zeros(layer.out_features).double()
+        kept[masks.kept(layer.out_features)] = 1 / (1 - share)
+        x = torch.relu(layer(x)) * kept
+    expected = network.layers[-1](x)
+    drawn = Dropout(share, torch.Generator().manual_seed(seed))
+    found = network.logits(prompt, products=torch.float64, dropout=drawn)
+    torch.testing.assert_close(found, expected)
+    for logits in (found, expected):
+        network.zero_grad()
+        (logits * torch.arange(2)).sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("products", [torch.float32, torch.bfloat16])
+def test_layer_that_loses_every_unit_leaves_the_biases(products):
+    network = GatingNetwork(3, 2, hidden=(1, 1))
+    # Each unit stays with a probability of 1e-9.
+    drawn = Dropout(1 - 1e-9, torch.Generator().manual_seed(0))
+    found = network.logits(torch.ones(4, 3), products=products, dropout=drawn)
+    assert torch.equal(found, network.layers[-1].bias.expand(4, 2))
 
 
 def test_dropout_leaves_out_its_share():
-    # 100 blocks x 1,000 units: one standard error of the share is .0013; six of them.
-    found = Dropout(0.2, torch.Generator().manual_seed(0)).applied(torch.ones(1600, 1000))
-    assert float((found == 0).float().mean()) == pytest.approx(0.2, abs=0.008)
-    assert float(found.mean()) == pytest.approx(1.0, abs=0.01)
+    # 100,000 units: one standard error of the share is .0013; six of them.
+    kept = Dropout(0.2, torch.Generator().manual_seed(0)).kept(100_000)
+    assert len(kept) / 100_000 == pytest.approx(0.8, abs=0.008)
+    assert torch.equal(kept, kept.unique())
 
 
 def test_dropout_is_of_steps_alone_and_differs_from_step_to_step():

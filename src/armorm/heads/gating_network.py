@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,24 +25,24 @@ from armorm.heads.rows_on_demand import (
     row_moments,
 )
 
-_SHARED = 16  # rows that leave out the same units: drawing for each costs as much as a product
 _FLOOR = 1e-3  # of a starting weight: an objective at 0 would never get a gradient
 
 
 class Dropout(NamedTuple):
-    """Hidden units that one step of training leaves out, from a generator of its own."""
+    """Hidden units that one step of training leaves out, from a generator of its own.
+
+    All rows of the batch leave out the same ones, so that products are made without them.
+    """
 
     share: float
     """Of the units, from 0 to below 1."""
     generator: torch.Generator
     """On the CPU."""
 
-    def applied(self, x: Float[Tensor, "n h"]) -> Float[Tensor, "n h"]:
-        """Set units to 0 for blocks of 16 rows, and raise the rest so that the mean stays."""
-        blocks = math.ceil(len(x) / _SHARED)
-        kept = torch.empty(blocks, x.shape[1]).bernoulli_(1 - self.share, generator=self.generator)
-        factor = (kept / (1 - self.share)).to(x)
-        return x * factor.repeat_interleave(_SHARED, 0)[: len(x)]
+    def kept(self, width: int) -> Int64[Tensor, " kept"]:
+        """Draw which units of a layer a step keeps: each with probability 1 - share."""
+        drawn = torch.empty(width).bernoulli_(1 - self.share, generator=self.generator)
+        return drawn.nonzero()[:, 0]
 
 
 class GatingNetwork(nn.Module):
@@ -176,13 +176,15 @@ class GatingNetwork(nn.Module):
         """
         *inner, last = self._linear()
         x = (prompt.to(last.weight.dtype) - self.mean) / self.scale
-        x = x.to(products)
+        x, below = x.to(products), None
         for layer in inner:
-            weight, bias = layer.weight.to(products), layer.bias.to(products)
-            x = functional.relu(functional.linear(x, weight, bias))
+            here = None
             if dropout is not None:
-                x = dropout.applied(x)
-        logits = last(x.to(last.weight.dtype))
+                here = dropout.kept(layer.out_features).to(x.device)
+            weight, bias = _thinned(layer, here, below, dropout)
+            x = functional.relu(functional.linear(x, weight.to(products), bias.to(products)))
+            below = here
+        logits = functional.linear(x.to(last.weight.dtype), *_thinned(last, None, below, dropout))
         if self.masked:
             logits = logits.index_fill(-1, torch.tensor(self.masked, device=x.device), -math.inf)
         return logits
@@ -225,3 +227,18 @@ class GatingNetwork(nn.Module):
         last = self._linear()[-1]
         last.weight.zero_()
         last.bias.copy_(self.temperature * share.log())
+
+
+def _thinned(
+    layer: nn.Linear,
+    outputs: Int64[Tensor, " o"] | None,
+    inputs: Int64[Tensor, " i"] | None,
+    dropout: Dropout | None,
+) -> tuple[Float[Tensor, "o i"], Float[Tensor, " o"]]:
+    """Weight and bias between the units that are kept; inputs are raised so that the mean stays."""
+    weight, bias = layer.weight, layer.bias
+    if outputs is not None:
+        weight, bias = weight.index_select(0, outputs), bias.index_select(0, outputs)
+    if inputs is not None and dropout is not None:
+        weight = weight.index_select(1, inputs) / (1 - dropout.share)
+    return weight, bias

@@ -35,8 +35,9 @@ class GatingSettings:
     entropy_weight: float = 0.0
     """Reward, in nats of loss, for each nat of mean gating entropy; against collapse."""
     dropout: float = 0.0
-    """Share of the hidden units that a step leaves out, from 0 to below 1, drawn anew for every
-    16 pairs; against fitting the pairs of many passes by heart (the published script: 0.2)."""
+    """Share of the hidden units that a step leaves out, from 0 to below 1, the same ones for all of
+    its pairs; against fitting the pairs of many passes by heart (the published script: 0.2, drawn
+    anew for every response)."""
     beta_init: float | None = None
     """First beta, above 0; None fits it to the initial gating."""
     initial: str = "uniform"

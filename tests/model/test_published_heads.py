@@ -1,0 +1,157 @@
+"""Files of the published training scripts: read exactly, or refused with their place."""
+
+import argparse
+import itertools
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from armorm.errors import BundleError
+from armorm.model.published_heads import read_published_gate, read_published_ridge
+
+K, D, HIDDEN = 3, 8, 5
+
+
+class Gate(nn.Module):
+    """A network with the state of the published one."""
+
+    def __init__(self):
+        super().__init__()
+        widths = (D, HIDDEN, HIDDEN, K)
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in itertools.pairwise(widths))
+        self.logit_scale = nn.Parameter(torch.tensor([1.5]))
+
+
+@pytest.fixture
+def gate(tmp_path):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        torch.save(Gate().state_dict(), tmp_path / "gate.pt")
+    return tmp_path / "gate.pt"
+
+
+def rewritten(path, change):
+    """The file with its tensors changed."""
+    tensors = dict(torch.load(path, weights_only=True))
+    change(tensors)
+    torch.save(tensors, path)
+    return path
+
+
+def test_ridge_is_read_in_float32(tmp_path):
+    weight = torch.arange(K * D, dtype=torch.float64).reshape(K, D)
+    torch.save({"weight": weight}, tmp_path / "w.pt")
+    found = read_published_ridge(tmp_path / "w.pt")
+    assert found.dtype == torch.float32
+    assert torch.equal(found, weight.float())
+
+
+def test_gate_is_read_with_its_sizes(gate):
+    found = read_published_gate(gate)
+    assert (found.n_features, found.n_objectives) == (D, K)
+    assert found.tensors["logit_scale"].tolist() == [1.5]
+    state = torch.load(gate, weights_only=True)
+    assert found.tensors.keys() == state.keys()
+    assert all(torch.equal(found.tensors[name], state[name]) for name in state)
+
+
+def test_gate_that_never_learned_is_told_from_one_that_did(gate):
+    assert read_published_gate(gate).looks_untrained
+    rewritten(gate, lambda tensors: tensors["layers.1.bias"].add_(1.0))
+    assert not read_published_gate(gate).looks_untrained
+
+
+class Trap:
+    """Loading this would run code."""
+
+    def __reduce__(self):
+        return (print, ("code was run",))
+
+
+@pytest.mark.parametrize("read", [read_published_ridge, read_published_gate])
+def test_file_that_would_run_code_is_refused_and_does_not_run(tmp_path, read, capsys):
+    torch.save({"weight": torch.ones(K, D), "extra": Trap()}, tmp_path / "w.pt")
+    with pytest.raises(BundleError, match=r"w\.pt: must hold tensors alone; it holds other obj"):
+        read(tmp_path / "w.pt")
+    (tmp_path / "p.pt").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(BundleError, match=r"p\.pt: must hold tensors alone|p\.pt: must be a file"):
+        read(tmp_path / "p.pt")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"weight": torch.ones(K, D), "alpha": 1.0}, "must hold tensors alone; 'alpha' is a float"),
+        ({"weight": [1.0]}, "must hold tensors alone; 'weight' is a list"),
+        ({1: torch.ones(2)}, "must hold tensors alone; 1 is a Tensor"),
+        (torch.ones(K, D), "must hold named tensors; got Tensor"),
+        ({}, "must hold named tensors; got nothing"),
+        ({"bias": torch.ones(K)}, "must hold one tensor, 'weight'; got 'bias'"),
+        ({"weight": torch.ones(K)}, r"'weight' must have shape \(k, d\); got \(3,\)"),
+        ({"weight": torch.ones(0, D)}, r"'weight' must have shape \(k, d\); got \(0, 8\)"),
+        ({"weight": torch.ones(K, D).long()}, "'weight' must be floating point; got torch.int64"),
+        (
+            {"weight": torch.full((K, D), torch.nan)},
+            "'weight' must be finite; 24 of 24 entries are not",
+        ),
+        ({"weight": argparse.Namespace()}, "it holds other objects, which are never loaded"),
+    ],
+)
+def test_ridge_of_another_kind_is_refused(tmp_path, content, message):
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(BundleError, match=r"w\.pt: .*" + message):
+        read_published_ridge(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("layers.1.bias"), "it lacks 'layers.1.bias'"),
+        (
+            lambda t: t.pop("logit_scale"),
+            "must hold `logit_scale` and the .*; it lacks 'logit_scale'",
+        ),
+        (
+            lambda t: t.update(extra=torch.ones(1)),
+            "it also holds 'extra'",
+        ),
+        (
+            lambda t: t.update({"layers.1.weight": torch.ones(HIDDEN, 4)}),
+            r"'layers.1.weight' must have shape \(outputs, 5\); got \(5, 4\)",
+        ),
+        (
+            lambda t: t.update({"layers.0.weight": torch.ones(HIDDEN)}),
+            r"'layers.0.weight' must have shape \(outputs, inputs\); got \(5,\)",
+        ),
+        (
+            lambda t: t.update({"layers.2.bias": torch.ones(1)}),
+            r"'layers.2.bias' must have shape \(3,\); got \(1,\)",
+        ),
+        (
+            lambda t: t.update(logit_scale=torch.tensor(1.0)),
+            r"'logit_scale' must have shape \(1,\); got \(\)",
+        ),
+        (
+            lambda t: t["layers.0.weight"].fill_(torch.inf),
+            "'layers.0.weight' must be finite; 40 of 40 entries are not",
+        ),
+    ],
+)
+def test_gate_of_another_kind_is_refused(gate, change, message):
+    rewritten(gate, change)
+    with pytest.raises(BundleError, match=r"gate\.pt: .*" + message):
+        read_published_gate(gate)
+
+
+def test_missing_and_damaged_files_are_named(tmp_path):
+    with pytest.raises(BundleError, match=r"none\.pt: there is no such file"):
+        read_published_ridge(tmp_path / "none.pt")
+    torch.save({"weight": torch.ones(K, D)}, tmp_path / "w.pt")
+    content = (tmp_path / "w.pt").read_bytes()
+    for damaged in (b"", b"not a file of tensors", content[: len(content) // 2]):
+        (tmp_path / "w.pt").write_bytes(damaged)
+        with pytest.raises(BundleError, match=r"w\.pt: must "):
+            read_published_ridge(tmp_path / "w.pt")
