@@ -9,7 +9,11 @@ import torch
 from torch import nn
 
 from armorm.errors import BundleError
-from armorm.model.published_heads import read_published_gate, read_published_ridge
+from armorm.model.published_heads import (
+    looks_untrained,
+    read_published_gate,
+    read_published_ridge,
+)
 
 K, D, HIDDEN = 3, 8, 5
 
@@ -48,19 +52,17 @@ def test_ridge_is_read_in_float32(tmp_path):
     assert torch.equal(found, weight.float())
 
 
-def test_gate_is_read_with_its_sizes(gate):
-    found = read_published_gate(gate)
-    assert (found.n_features, found.n_objectives) == (D, K)
-    assert found.tensors["logit_scale"].tolist() == [1.5]
-    state = torch.load(gate, weights_only=True)
-    assert found.tensors.keys() == state.keys()
-    assert all(torch.equal(found.tensors[name], state[name]) for name in state)
+def test_gate_is_read_as_it_is(gate):
+    found, state = read_published_gate(gate), torch.load(gate, weights_only=True)
+    assert found["logit_scale"].tolist() == [1.5]
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], state[name]) for name in state)
 
 
 def test_gate_that_never_learned_is_told_from_one_that_did(gate):
-    assert read_published_gate(gate).looks_untrained
+    assert looks_untrained(read_published_gate(gate))
     rewritten(gate, lambda tensors: tensors["layers.1.bias"].add_(1.0))
-    assert not read_published_gate(gate).looks_untrained
+    assert not looks_untrained(read_published_gate(gate))
 
 
 class Trap:
@@ -106,43 +108,10 @@ def test_ridge_of_another_kind_is_refused(tmp_path, content, message):
         read_published_ridge(tmp_path / "w.pt")
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda t: t.pop("layers.1.bias"), "it lacks 'layers.1.bias'"),
-        (
-            lambda t: t.pop("logit_scale"),
-            "must hold `logit_scale` and the .*; it lacks 'logit_scale'",
-        ),
-        (
-            lambda t: t.update(extra=torch.ones(1)),
-            "it also holds 'extra'",
-        ),
-        (
-            lambda t: t.update({"layers.1.weight": torch.ones(HIDDEN, 4)}),
-            r"'layers.1.weight' must have shape \(outputs, 5\); got \(5, 4\)",
-        ),
-        (
-            lambda t: t.update({"layers.0.weight": torch.ones(HIDDEN)}),
-            r"'layers.0.weight' must have shape \(outputs, inputs\); got \(5,\)",
-        ),
-        (
-            lambda t: t.update({"layers.2.bias": torch.ones(1)}),
-            r"'layers.2.bias' must have shape \(3,\); got \(1,\)",
-        ),
-        (
-            lambda t: t.update(logit_scale=torch.tensor(1.0)),
-            r"'logit_scale' must have shape \(1,\); got \(\)",
-        ),
-        (
-            lambda t: t["layers.0.weight"].fill_(torch.inf),
-            "'layers.0.weight' must be finite; 40 of 40 entries are not",
-        ),
-    ],
-)
-def test_gate_of_another_kind_is_refused(gate, change, message):
-    rewritten(gate, change)
-    with pytest.raises(BundleError, match=r"gate\.pt: .*" + message):
+def test_gate_that_is_not_finite_is_refused(gate):
+    rewritten(gate, lambda tensors: tensors["layers.0.weight"].fill_(torch.inf))
+    message = r"gate\.pt: 'layers.0.weight' must be finite; 40 of 40 entries are not"
+    with pytest.raises(BundleError, match=message):
         read_published_gate(gate)
 
 

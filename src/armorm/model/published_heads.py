@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -16,36 +14,8 @@ from torch import Tensor
 
 from armorm.errors import BundleError
 
-_LAYER = re.compile(r"layers\.(0|[1-9][0-9]{0,3})\.(weight|bias)")
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedGate:
-    """The state of a gating network as `stage-2_train.py` writes it."""
-
-    tensors: Mapping[str, Tensor]
-    """`layers.{i}.weight`, `layers.{i}.bias` and `logit_scale`, in float32."""
-    n_features: int
-    """Width of the prompt feature."""
-    n_objectives: int
-    """Number of outputs k."""
-
-    @property
-    def looks_untrained(self) -> bool:
-        """Whether every entry lies where PyTorch draws it before the first step.
-
-        A layer starts uniform within 1 / sqrt(inputs). The published training script takes
-        its softmax along the axis of chosen and rejected, so that no layer has a gradient.
-        """
-        return all(
-            float(tensor.abs().max()) <= 1 / math.sqrt(self._n_inputs(name)) * (1 + 1e-6)
-            for name, tensor in self.tensors.items()
-            if name != "logit_scale"
-        )
-
-    def _n_inputs(self, name: str) -> int:
-        """Inputs of the layer that a tensor belongs to."""
-        return self.tensors[name.rpartition(".")[0] + ".weight"].shape[1]
+LOGIT_SCALE = "logit_scale"
+"""Name of the factor of the score in a gate's file."""
 
 
 def read_published_ridge(path: Path) -> Tensor:
@@ -74,59 +44,48 @@ def read_published_ridge(path: Path) -> Tensor:
     return weight.float()
 
 
-def read_published_gate(path: Path) -> PublishedGate:
+def read_published_gate(path: Path) -> dict[str, Tensor]:
     """Read the gating network that `stage-2_train.py` wrote.
 
     Args:
         path: A `.pt` file with the state of the network.
 
     Returns:
-        The network's tensors, each layer of the width that the next one takes.
+        `layers.{i}.weight`, `layers.{i}.bias` and `logit_scale`, as far as they are there:
+        `bundle_from_heads` holds them against each other.
 
     Raises:
         BundleError: the file is missing, no archive of tensors, or holds anything but
-            tensors; a layer is missing, misshapen or not finite; a tensor is left over.
+            tensors; one is not finite.
 
     Source:
         armo-rm/stage-2_train.py at commit fc39179f: temperature, names and debias matrix
         are not in the file.
     """
     tensors = _read(path)
-    n_layers = len([name for name in tensors if name.endswith(".weight")])
-    wanted = {f"layers.{i}.{part}" for i in range(n_layers) for part in ("weight", "bias")}
-    wanted.add("logit_scale")
-    if not n_layers or set(tensors) != wanted:
-        lacking, spare = sorted(wanted - set(tensors)), sorted(set(tensors) - wanted)
-        found = f"it lacks {_listing(lacking)}" if lacking else f"it also holds {_listing(spare)}"
-        raise BundleError(
-            f"{path}: must hold `logit_scale` and the weight and bias of `layers.0` and on; {found}"
-        )
-    if (found := tuple(tensors["logit_scale"].shape)) != (1,):
-        raise BundleError(f"{path}: 'logit_scale' must have shape (1,); got {found}")
     _check_finite(path, tensors)
-    width = _check_layers(path, tensors, n_layers)
-    first = tensors["layers.0.weight"]
-    return PublishedGate({n: t.float() for n, t in tensors.items()}, first.shape[1], width)
+    return {name: tensor.float() for name, tensor in tensors.items()}
 
 
-def _check_layers(path: Path, tensors: Mapping[str, Tensor], n_layers: int) -> int:
-    """Raise unless each layer takes what the one below gives; return the last width."""
-    width: int | None = None
-    for i in range(n_layers):
-        weight, bias = tensors[f"layers.{i}.weight"], tensors[f"layers.{i}.bias"]
-        takes = "inputs" if width is None else str(width)
-        if weight.ndim != 2 or 0 in weight.shape or width not in (None, weight.shape[1]):
-            raise BundleError(
-                f"{path}: 'layers.{i}.weight' must have shape (outputs, {takes}); got "
-                f"{tuple(weight.shape)}"
-            )
-        width = weight.shape[0]
-        if tuple(bias.shape) != (width,):
-            raise BundleError(
-                f"{path}: 'layers.{i}.bias' must have shape ({width},); got {tuple(bias.shape)}"
-            )
-    assert width is not None
-    return width
+def looks_untrained(gate: Mapping[str, Tensor]) -> bool:
+    """Say whether every entry of a gate lies where PyTorch draws it before the first step.
+
+    A layer starts uniform within 1 / sqrt(inputs). The published training script takes its
+    softmax along the axis of chosen and rejected, so that no layer has a gradient.
+
+    Args:
+        gate: As `read_published_gate` returns it, each layer with weight and bias.
+
+    Returns:
+        True where nothing shows that a layer was trained.
+    """
+    for name, tensor in gate.items():
+        if name == LOGIT_SCALE:
+            continue
+        n_inputs = gate[name.rpartition(".")[0] + ".weight"].shape[1]
+        if float(tensor.abs().max()) > (1 + 1e-6) / math.sqrt(n_inputs):
+            return False
+    return True
 
 
 def _read(path: Path) -> dict[str, Tensor]:
