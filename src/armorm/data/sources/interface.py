@@ -10,7 +10,8 @@ from armorm.data.drops import RowProblem
 from armorm.types import PreferencePair, RatedResponse, Scale
 
 Row: TypeAlias = RatedResponse | PreferencePair
-"""What a converter makes; its `id` is filled in by `armorm.data.sources.convert`."""
+"""What a converter makes; its `id` and its `source`, the name of the set, are filled in by
+`armorm.data.sources.convert`, which also checks every row as the readers would."""
 
 Convert: TypeAlias = Callable[[Sequence[Mapping[str, Any]]], Iterable[Row | RowProblem]]
 """Records that belong together -> rows, and a problem for each row that cannot be one.
