@@ -1,6 +1,7 @@
 """Converting a published set: columns, groups, ids, counts, and files that are whole or absent."""
 
 import json
+from dataclasses import replace
 
 import pyarrow
 import pytest
@@ -185,6 +186,20 @@ def test_a_bad_row_stops_with_its_place(run, tmp_path):
     assert not (tmp_path / "out.parquet").exists()
 
 
+def test_a_bad_row_of_a_group_stops_where_the_group_begins(run):
+    scored = [{"question": q, "said": "s", "score": 1.0} for q in ("Q1", "Q2", "Q2")]
+
+    def refuse(records):
+        if len(records) > 1:
+            raise RowProblem("odd", "`score` must differ")
+        yield PreferencePair("", one_turn("Q"), "a", "b")
+
+    made = replace(pairs_set(), convert=refuse)
+    message = r"in.jsonl:2 or one of the 1 behind it: `score` must differ"
+    with pytest.raises(DataError, match=message):
+        run(scored, made=made, bad_rows="stop")
+
+
 def test_what_a_converter_makes_is_checked_as_the_readers_check_it(run):
     def careless(records):
         yield RatedResponse("", one_turn("Q"), " ", "", {"good": 3.0})
@@ -309,7 +324,7 @@ def test_options_are_refused_before_anything_is_read(run, options, refusal):
 
 def test_bad_rows_has_two_meanings():
     with pytest.raises(ValueError, match="`bad_rows` must be 'stop' or 'drop'; got 'skip'"):
-        _Conversion(published(), bad_rows="skip", progress=None)
+        _Conversion(published(), None, bad_rows="skip", progress=None)
 
 
 def test_an_output_that_cannot_be_written_is_refused_first(run, tmp_path):

@@ -125,6 +125,8 @@ def hub_folder(tmp_path_factory):
     for split, n in (("train", 3), ("test", 1)):
         rows = [{"prompt": "p", "response": f"{split} {i}"} for i in range(n)]
         write(folder / "owner" / "name" / f"{split}.parquet", rows)
+    (folder / "owner" / "name" / "extra").mkdir()
+    write(folder / "owner" / "name" / "extra" / "rows.parquet", [{"prompt": "p", "response": "x"}])
     return folder
 
 
@@ -138,6 +140,12 @@ def hub_folder(tmp_path_factory):
 )
 def test_hub_rows_come_from_the_named_split(hub_folder, split, expected):
     assert _hub_code(hub_folder, "hub:owner/name", split) == expected
+
+
+def test_a_third_part_that_is_no_configuration_is_a_folder(hub_folder):
+    assert _hub_code(hub_folder, "hub:owner/name/extra", None) == "[('name:1', 'x')]"
+    said = _hub_code(hub_folder, "hub:owner/name/absent", None)
+    assert said.startswith("hub:owner/name/absent: split 'train' cannot be loaded: ")
 
 
 def test_an_unknown_split_is_located(hub_folder):

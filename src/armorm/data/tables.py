@@ -8,6 +8,7 @@ from io import BufferedIOBase
 from typing import Any
 
 from armorm.data.files import DataFile, Record
+from armorm.data.source import HubName
 from armorm.errors import DataError, MissingDependency
 
 _BATCH = 1024
@@ -90,7 +91,7 @@ def hub_records(file: DataFile) -> Iterator[Record]:
     split = source.split or "train"
     try:
         with _quiet():
-            table = datasets.load_dataset(hub.name, hub.config, split=split, revision=hub.revision)
+            table = _load(datasets, hub, split)
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         raise DataError(
             f"{file.name}: split {split!r} cannot be loaded: {_first_line(error)}"
@@ -98,6 +99,17 @@ def hub_records(file: DataFile) -> Iterator[Record]:
     assert isinstance(table, datasets.Dataset)
     for number, row in enumerate(table, 1):
         yield Record("row", number, nest_ratings(dict(row)))
+
+
+def _load(datasets: Any, hub: HubName, split: str) -> Any:
+    """Load a split; a third part that is no configuration is a folder of the repository."""
+    given = {"split": split, "revision": hub.revision}
+    try:
+        return datasets.load_dataset(hub.name, hub.config, **given)
+    except ValueError as error:
+        if hub.config is None or "BuilderConfig" not in str(error):
+            raise
+        return datasets.load_dataset(hub.name, data_dir=hub.config, **given)
 
 
 @contextlib.contextmanager

@@ -80,10 +80,12 @@ def convert_set(
     """
     if limit is not None and limit < 1:
         raise ValueError(f"`limit` must be at least 1; got {limit}")
-    run = _Conversion(published, bad_rows=bad_rows, progress=progress)
+    where = published_source(published) if source is None else source
+    whole = where.path == HUB + published.hub and limit is None
+    expected = published.n_rows if whole else None
+    run = _Conversion(published, expected, bad_rows=bad_rows, progress=progress)
     check_ending(output)
     check_writable(output)
-    where = published_source(published) if source is None else source
     files = files_of(where)
     objectives = tuple(published.scales) if published.kind == "rated" else None
     with rows_writer(output, objectives) as write:
@@ -174,6 +176,7 @@ class _Conversion:
     def __init__(
         self,
         published: PublishedSet,
+        expected: int | None,
         *,
         bad_rows: str,
         progress: Callable[[int, int], None] | None,
@@ -183,6 +186,7 @@ class _Conversion:
         self.drops = Drops()
         self.n_records = self.n_rows = self.n_repeated = 0
         self._published = published
+        self._expected = expected or 0
         self._stop = bad_rows == "stop"
         self._progress = progress
         self._parser = RowParser(DataSource(published.name), {published.name: published.scales})
@@ -194,13 +198,13 @@ class _Conversion:
         self.n_records += len(group)
         made = self._made(group)
         if isinstance(made, RowProblem):
-            self._drop(file, group[0], made, len(group))
+            self._drop(file, group, made, len(group))
             return
         for number, item in enumerate(made, 1):
             tail = f"-{number}" if len(made) > 1 else ""
             checked = self._checked(item, f"{self._published.name}-{first}{tail}")
             if isinstance(checked, RowProblem):
-                self._drop(file, group[0], checked, 1)
+                self._drop(file, group, checked, 1)
             else:
                 write(checked)
                 self._count(checked)
@@ -236,10 +240,12 @@ class _Conversion:
         assert read is not None  # only where objectives are ignored
         return read
 
-    def _drop(self, file: DataFile, record: Record, problem: RowProblem, n: int) -> None:
+    def _drop(self, file: DataFile, group: _Group, problem: RowProblem, n: int) -> None:
         """Count a row that cannot be used, or stop."""
         if self._stop:
-            raise DataError(f"{file.locate(record)}: {problem.text}")
+            rest = len(group) - 1  # which of a group it was, its converter does not say
+            more = f" or one of the {rest} behind it" if rest else ""
+            raise DataError(f"{file.locate(group[0])}{more}: {problem.text}")
         self.drops.add(file.name, problem.reason, n)
 
     def _count(self, row: Row) -> None:
@@ -251,9 +257,9 @@ class _Conversion:
         self.n_repeated += digest in self._seen
         self._seen.add(digest)
         if self.n_rows % ROW_GROUP == 0:
-            self.report(expected=self._published.n_rows or 0)
+            self.report(self._expected)
 
-    def report(self, *, expected: int = 0) -> None:
+    def report(self, expected: int = 0) -> None:
         """Say how far it is; at the end what was written is all there was."""
         if self._progress is not None:
             self._progress(self.n_rows, max(self.n_rows, expected))
