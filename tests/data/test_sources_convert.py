@@ -237,6 +237,19 @@ def test_progress_ends_with_the_rows_written(run, monkeypatch):
     monkeypatch.setattr("armorm.data.sources.convert.ROW_GROUP", 2)
     made = published(n_rows=100)
     run(TWO, made=made, progress=lambda done, total: seen.append((done, total)))
+    # The 100 are of the whole set where it is published, and say nothing of a file.
+    assert seen == [(2, 2), (3, 3)]
+
+
+def test_progress_expects_what_the_whole_set_has(monkeypatch, tmp_path):
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in TWO))
+    seen = []
+    monkeypatch.setattr("armorm.data.sources.convert.ROW_GROUP", 2)
+    monkeypatch.setattr("armorm.data.sources.convert.HUB", f"{tmp_path}/")
+    made = published(n_rows=100, hub="in.jsonl")
+    options = {"output": tmp_path / "out.parquet", "drops": Drops()}
+    options["source"] = DataSource(f"{tmp_path}/in.jsonl")
+    convert_set(made, progress=lambda done, total: seen.append((done, total)), **options)
     assert seen == [(2, 100), (3, 3)]
 
 
