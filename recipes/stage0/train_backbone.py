@@ -8,6 +8,7 @@ Several GPUs: accelerate launch recipes/stage0/train_backbone.py ... (docs/train
 
 import argparse
 import json
+import os
 
 from armorm.data import Drops, as_source, read_pairs
 from armorm.errors import ArmormError
@@ -53,12 +54,13 @@ try:
 except (ArmormError, ValueError) as error:
     parser.exit(2, f"{error}\n")
 
-print(f"trained on {found.n_pairs:,} of {len(pairs):,} pairs in {found.n_steps:,} steps")
-for reason, n in found.dropped.items():
-    print(f"left out {n:,} pairs: {reason}")
-if drops.total:
-    print(drops.sentence(drops.total + len(pairs)))
-losses = [(entry["step"], entry["loss"]) for entry in found.history if "loss" in entry]
-if losses:
-    print(f"loss {losses[0][1]:.4f} at step {losses[0][0]:g}, {losses[-1][1]:.4f} at the end")
-print(f"backbone: {found.folder}")
+if os.environ.get("RANK", "0") == "0":
+    print(f"trained on {found.n_pairs:,} of {len(pairs):,} pairs in {found.n_steps:,} steps")
+    for reason, n in found.dropped.items():
+        print(f"left out {n:,} pairs: {reason}")
+    if drops.total:
+        print(drops.sentence(drops.total + len(pairs)))
+    losses = [(entry["step"], entry["loss"]) for entry in found.history if "loss" in entry]
+    if losses:
+        print(f"loss {losses[0][1]:.4f} at step {losses[0][0]:g}, {losses[-1][1]:.4f} at the end")
+    print(f"backbone: {found.folder}")

@@ -1,1 +1,1 @@
-"""Rewards for trainers: the calls that TRL, OpenRLHF, verl and NeMo-RL make, answered by our model."""
+"""Rewards for trainers: the calls that TRL, OpenRLHF, verl, NeMo-RL and slime make, answered."""
