@@ -119,10 +119,14 @@ def test_the_differences_are_to_the_gated_model(model, pairs):
         assert difference == pytest.approx(abs(row.accuracy.value - gated))
 
 
-def test_a_bundle_without_baselines_is_held_against_length_alone(model, pairs):
+def test_a_bundle_without_baselines_is_held_against_what_needs_no_fit(model, pairs):
     bare = RewardModel(make_bundle(model.backbone.facts(), baselines=False), model.backbone)
     report = evaluate_bundle(bare, pairs=pairs, n_resamples=200)
-    assert [row.scorer for row in report.preferences] == ["gated", "longer wins"]
+    full = evaluate_bundle(model, pairs=pairs, n_resamples=200)
+    assert [row.scorer for row in report.preferences] == ["gated", "uniform mean", "longer wins"]
+    assert report.scorer("uniform mean") == full.scorer("uniform mean")
+    assert "no baselines fitted beside it" in report.notes[-1]
+    assert not any("no baselines" in note for note in full.notes)
 
 
 @pytest.mark.parametrize("method", ["with_weights", "scaled"])

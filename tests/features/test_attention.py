@@ -224,6 +224,13 @@ def test_masks_with_rules_of_their_own_are_refused(asked, text):
         packed_mask(**asked)
 
 
+def test_layers_on_several_devices_get_masks_and_indices_of_their_own():
+    layout = Layout(SPANS)
+    for device in ("cpu", "meta", "cpu"):
+        assert layout.mask(2, 2, None, torch.device(device)).device.type == device
+        assert layout.index(torch.device(device)).cu_queries.device.type == device
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("window", [None, 3])

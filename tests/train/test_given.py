@@ -10,7 +10,9 @@ from safetensors.torch import load_file, save_file
 from armorm.errors import BundleError
 from armorm.model.bundle import load_bundle
 from armorm.train.given import load_given_ridge
+from armorm.types import Scale
 from fakes import save_tiny_decoder, save_tiny_encoder
+from released import save_released
 
 
 def without_rated(project, ridge):
@@ -139,3 +141,16 @@ def test_bundle_that_is_not_whole_is_refused_before_anything_is_written(
     assert (code, out, len(err)) == (2, "", 1)
     assert "given" in err[0]
     assert not (project.folder / "run").exists()
+
+
+def test_a_head_is_found_by_hub_id_with_the_scales_that_are_published(tmp_path, monkeypatch):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "models--org--tiny"
+    folder = save_released(repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    by_id, by_folder = load_given_ridge("org/tiny"), load_given_ridge(str(folder))
+    assert by_id.key == by_folder.key
+    assert torch.equal(by_id.result.tensors["weight"], by_folder.result.tensors["weight"])
+    assert by_id.scales["helpsteer"]["helpsteer-coherence"] == Scale(0, 4, offset=0.5, divisor=5)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # --help must not wait for torch
     from armorm.model.bundle import Bundle
     from armorm.model.new_rows import NewRows
 
-BundleFolder = Annotated[str, typer.Argument(metavar="BUNDLE", help="Folder of a bundle.")]
 NewBundle = Annotated[
     Path,
     terminal.output_option("NEW_BUNDLE", "Folder of the changed bundle; may be the same one."),

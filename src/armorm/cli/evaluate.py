@@ -10,13 +10,20 @@ import typer
 from armorm.cli import terminal
 from armorm.cli.main import app
 from armorm.cli.score import BadRows
-from armorm.cli.steering import BackbonePath, Device, Scale, Weights, load_steered
+from armorm.cli.steering import (
+    BackbonePath,
+    BundleFolder,
+    Device,
+    Scale,
+    Weights,
+    load_steered,
+)
 from armorm.cli.terminal import OptionError
 
 
 @app.command()
 def evaluate(
-    bundle: Annotated[str, typer.Argument(help="Folder of a bundle.")],
+    bundle: BundleFolder,
     pairs: Annotated[str | None, typer.Option(help="Preference pairs.")] = None,
     rated: Annotated[str | None, typer.Option(help="Rated rows.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,

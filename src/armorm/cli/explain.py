@@ -8,13 +8,20 @@ import typer
 
 from armorm.cli import terminal
 from armorm.cli.main import app
-from armorm.cli.steering import BackbonePath, Device, Scale, Weights, load_steered
+from armorm.cli.steering import (
+    BackbonePath,
+    BundleFolder,
+    Device,
+    Scale,
+    Weights,
+    load_steered,
+)
 from armorm.cli.terminal import OptionError
 
 
 @app.command()
 def explain(
-    bundle: Annotated[str, typer.Argument(help="Folder of a bundle.")],
+    bundle: BundleFolder,
     rows: Annotated[str, typer.Argument(metavar="IN", help="Conversations, rated rows or pairs.")],
     id_: Annotated[
         str | None, typer.Option("--id", help="The row to explain; default the first.")

@@ -35,7 +35,10 @@ COMMANDS = (
     "score",
     "explain",
     "evaluate",
+    "export",
+    "import_",
     "data",
+    "data_sets",
     "objectives",
     "sources",
 )

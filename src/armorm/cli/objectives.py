@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from armorm.cli import terminal
 from armorm.cli.changed import (
-    BundleFolder,
     NewBundle,
     RatedFile,
     SourceName,
@@ -19,7 +17,7 @@ from armorm.cli.changed import (
 )
 from armorm.cli.main import objectives_app
 from armorm.cli.score import BadRows
-from armorm.cli.steering import BackbonePath, Device, load_steered
+from armorm.cli.steering import BackbonePath, BundleFolder, Device, load_steered
 
 Name = Annotated[str, typer.Argument(help="Name of the objective.")]
 
@@ -28,9 +26,9 @@ Name = Annotated[str, typer.Argument(help="Name of the objective.")]
 def show(bundle: BundleFolder) -> None:
     """Show the objectives of a bundle, in order, with what is known of their heads."""
     from armorm.cli.changed_tables import objectives_table
-    from armorm.model.bundle import load_bundle
+    from armorm.model.find import open_bundle
 
-    terminal.stdout().print(objectives_table(load_bundle(Path(bundle))))
+    terminal.stdout().print(objectives_table(open_bundle(bundle)))
 
 
 @objectives_app.command()
@@ -53,7 +51,8 @@ def add(
     The gating gives it weight 0 until it is refitted on pairs: a recipe with `ridge:` and
     the new bundle.
     """
-    from armorm.model.bundle import check_bundle_folder, load_bundle
+    from armorm.model.bundle import check_bundle_folder
+    from armorm.model.find import open_bundle
     from armorm.model.new_rows import add_rated_objective, check_enough, read_new_rows
     from armorm.model.objectives import check_new_name
     from armorm.types import Scale
@@ -62,7 +61,7 @@ def add(
     with option_errors("--scale"):
         on = Scale(*scale)
     with option_errors(bundle):
-        check_new_name(load_bundle(Path(bundle)), name)
+        check_new_name(open_bundle(bundle), name)
     new = read_new_rows(rated, scales={name: on}, source=source, bad_rows=bad_rows)
     check_enough(new, folds)
     model = load_steered(bundle, device=device, backbone=backbone, weights=None, scale=None)
@@ -83,11 +82,12 @@ def add(
 @objectives_app.command()
 def drop(bundle: BundleFolder, name: Name, output: NewBundle) -> None:
     """Remove an objective; every other one stays bit for bit, the gating is shared out."""
-    from armorm.model.bundle import check_bundle_folder, load_bundle
+    from armorm.model.bundle import check_bundle_folder
+    from armorm.model.find import open_bundle
     from armorm.model.objectives import drop_objective
 
     check_bundle_folder(output)
-    before = load_bundle(Path(bundle))
+    before = open_bundle(bundle)
     with option_errors(bundle):
         changed = drop_objective(before, name)
     save_changed(changed, output)

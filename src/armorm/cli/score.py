@@ -10,7 +10,14 @@ import typer
 
 from armorm.cli import terminal
 from armorm.cli.main import app
-from armorm.cli.steering import BackbonePath, Device, Scale, Weights, load_steered
+from armorm.cli.steering import (
+    BackbonePath,
+    BundleFolder,
+    Device,
+    Scale,
+    Weights,
+    load_steered,
+)
 
 BadRows = Annotated[
     Literal["stop", "drop"], typer.Option(help="What a bad row does: stop, or be counted.")
@@ -19,7 +26,7 @@ BadRows = Annotated[
 
 @app.command()
 def score(
-    bundle: Annotated[str, typer.Argument(help="Folder of a bundle.")],
+    bundle: BundleFolder,
     rows: Annotated[str, typer.Argument(metavar="IN", help="Rated rows, conversations or pairs.")],
     output: Annotated[
         Path | None,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from armorm.cli import terminal
 from armorm.cli.changed import (
-    BundleFolder,
     NewBundle,
     RatedFile,
     SourceName,
@@ -20,7 +18,7 @@ from armorm.cli.changed import (
 )
 from armorm.cli.main import sources_app
 from armorm.cli.score import BadRows
-from armorm.cli.steering import BackbonePath, Device, load_steered
+from armorm.cli.steering import BackbonePath, BundleFolder, Device, load_steered
 from armorm.cli.terminal import OptionError
 
 if TYPE_CHECKING:  # --help must not wait for torch
@@ -33,9 +31,10 @@ _NEXT = "next: the gate was fitted before; a recipe with `ridge: {}` refits it o
 def show(bundle: BundleFolder) -> None:
     """Show sources, what they rate and, where the bundle has statistics, how often."""
     from armorm.cli.changed_tables import sources_table
-    from armorm.model.bundle import load_bundle, load_statistics
+    from armorm.model.bundle import load_statistics
+    from armorm.model.find import open_bundle
 
-    found = load_bundle(Path(bundle))
+    found = open_bundle(bundle)
     sums = load_statistics(found)
     terminal.stdout().print(sources_table(found, sums))
     if sums is None:
@@ -62,14 +61,15 @@ def add(
     backbone: BackbonePath = None,
 ) -> None:
     """Refit the ridge heads with the rows of a new source; other heads stay bit for bit."""
-    from armorm.model.bundle import check_bundle_folder, load_bundle
+    from armorm.model.bundle import check_bundle_folder
+    from armorm.model.find import open_bundle
     from armorm.model.new_rows import add_rated_source, read_new_rows
     from armorm.model.sources import check_changeable
 
     check_bundle_folder(output)
     scales = parse_scales(scale)
     with option_errors(bundle):
-        check_changeable(load_bundle(Path(bundle)), tuple(scales))
+        check_changeable(open_bundle(bundle), tuple(scales))
     new = read_new_rows(rated, scales=scales, source=source, bad_rows=bad_rows)
     model = load_steered(bundle, device=device, backbone=backbone, weights=None, scale=None)
     with terminal.progress_bars() as watch:
@@ -91,11 +91,12 @@ def drop(
     output: NewBundle,
 ) -> None:
     """Withdraw a source: refit the ridge heads without its rows; others stay bit for bit."""
-    from armorm.model.bundle import check_bundle_folder, load_bundle
+    from armorm.model.bundle import check_bundle_folder
+    from armorm.model.find import open_bundle
     from armorm.model.sources import drop_source
 
     check_bundle_folder(output)
-    before = load_bundle(Path(bundle))
+    before = open_bundle(bundle)
     with option_errors(bundle):
         changed = drop_source(before, source)
     save_changed(changed, output)

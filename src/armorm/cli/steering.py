@@ -13,6 +13,13 @@ from armorm.cli.terminal import OptionError
 if TYPE_CHECKING:  # --help must not wait for torch
     from armorm.model.reward import RewardModel
 
+BundleFolder = Annotated[
+    str,
+    typer.Argument(
+        metavar="BUNDLE",
+        help="A bundle, or a checkpoint in the released layout: folder or hub id.",
+    ),
+]
 Weights = Annotated[
     str | None,
     typer.Option(metavar="NAME=VALUE,…", help="Fixed weights in place of gating and debias."),
@@ -33,7 +40,7 @@ def load_steered(
     """Load a bundle and apply the steering options.
 
     Args:
-        bundle: Folder of the bundle.
+        bundle: Folder or hub id of a bundle or of a checkpoint in the released layout.
         device: Where the backbone runs.
         backbone: Where the backbone is; None: at the id that the bundle names.
         weights: Text of `--weights`.

@@ -28,7 +28,7 @@ from armorm.evaluate.objectives import evaluate_objectives
 from armorm.features.extract import compute_features
 from armorm.features.store import FeatureSet
 from armorm.model.reward import RewardModel
-from armorm.model.rivals import rival_scores
+from armorm.model.rivals import UNIFORM, rival_scores, uniform_scores
 from armorm.model.rows import (
     TRUNCATED,
     conversations_of,
@@ -39,6 +39,11 @@ from armorm.model.rows import (
 from armorm.types import PreferencePair, RatedResponse
 
 STEERED = "steered"
+
+_NO_BASELINES = (
+    "the model has no baselines fitted beside it, so it is held against the uniform mean of its "
+    "objectives and the length of the response alone"
+)
 
 Watch = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
@@ -110,6 +115,8 @@ def evaluate_bundle(
         drops.add_truncated(str(pairs), TRUNCATED, count_truncated(pair_rows, features.n_truncated))
         fields |= _preferences(model, pair_rows, features, n_resamples=n_resamples, seed=seed)
     notes = (drops.sentence(n_read),) if drops.total or drops.total_truncated else ()
+    if pair_rows and bundle.baselines is None:
+        notes = (*notes, _NO_BASELINES)
     return Report(
         name=bundle.name,
         protocol="rows of the given files; whether the heads were fitted on them is not checked",
@@ -130,11 +137,15 @@ def _objectives(
 ) -> dict[str, Any]:
     """Figures by objective."""
     scores = model.score_features(features.response, features.prompt)
+    # A checkpoint in the released layout may know the scales of some objectives alone.
+    on_scale = {name for of in model.bundle.scales.values() for name in of}
+    rated = [i for i, name in enumerate(model.objectives) if name in on_scale]
+    names = tuple(model.objectives[i] for i in rated)
     results = evaluate_objectives(
-        scores.objectives.numpy(),
-        rating_matrix(rows, model.objectives, model.bundle.scales),
+        scores.objectives[:, rated].numpy(),
+        rating_matrix(rows, names, model.bundle.scales),
         [group_of(row.prompt) for row in rows],
-        objectives=model.objectives,
+        objectives=names,
         n_resamples=n_resamples,
         seed=seed,
     )
@@ -160,7 +171,11 @@ def _preferences(
     reference = GATED
     if model.weights is not None or model.factors is not None:
         table, reference = {STEERED: scores.score, **table}, STEERED
-    if bundle.baselines is not None:
+    if bundle.baselines is None:
+        table[UNIFORM] = uniform_scores(
+            scores.objectives, debias=bundle.debias, nuisances=bundle.nuisances
+        )
+    else:
         table |= rival_scores(
             scores.objectives,
             features.response,

@@ -78,8 +78,9 @@ class Layout:
         self.spans = tuple(spans)
         self.n_tokens = self.spans[-1].stop
         self._longest = max(s.prefix_stop - s.prefix_start + s.stop - s.start for s in self.spans)
-        self._masks: dict[int | None, Tensor] = {}
-        self._index: VarlenIndex | None = None
+        # By device too: the layers of one model may lie on several.
+        self._masks: dict[tuple[int | None, str], Tensor] = {}
+        self._index: dict[str, VarlenIndex] = {}
 
     def mask(self, n_queries: int, n_keys: int, window: int | None, device: Any) -> Tensor:
         """Return which keys the last of as many positions see; a view, shape (n_queries, n_keys).
@@ -93,16 +94,17 @@ class Layout:
         Returns:
             True where a query (row) sees a key (column).
         """
-        if window not in self._masks:
+        key = window, str(device)
+        if key not in self._masks:
             # Every mask of the sequence is a part of one: row i sees columns up to n + i.
             n = self._longest
             distance = torch.arange(min(n, _CHUNK), device=device)[:, None] - torch.arange(
                 -n, min(n, _CHUNK), device=device
             )
             seen = distance >= 0
-            self._masks[window] = seen if window is None else seen & (distance < window)
+            self._masks[key] = seen if window is None else seen & (distance < window)
         n, n_before = self._longest, n_keys - n_queries
-        return self._masks[window][:n_queries, n - n_before : n + n_queries]
+        return self._masks[key][:n_queries, n - n_before : n + n_queries]
 
     def index(self, device: Any) -> VarlenIndex:
         """Return the index tensors of variable-length kernels.
@@ -111,11 +113,11 @@ class Layout:
             device: Where they are needed.
 
         Returns:
-            The same object on every call.
+            The same object on every call for a device.
         """
-        if self._index is None:
-            self._index = VarlenIndex.of(self.spans, device)
-        return self._index
+        if str(device) not in self._index:
+            self._index[str(device)] = VarlenIndex.of(self.spans, device)
+        return self._index[str(device)]
 
 
 _LAYOUT: ContextVar[Layout | None] = ContextVar("armorm_layout", default=None)

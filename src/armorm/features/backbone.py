@@ -1,9 +1,8 @@
-"""Find, identify and load a backbone; with `armorm.model.hf` the only place with transformers."""
+"""Find, identify and load a backbone; beside `armorm.model` the only place with transformers."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,18 @@ from armorm.features.decoder import DecoderBackbone
 from armorm.features.encoder import EncoderBackbone
 from armorm.features.interface import (
     BLOCKS,
-    DEVICES,
     Backbone,
     FeatureOptions,
     Tokenized,
     Unused,
 )
+from armorm.features.placement import DeviceMap, check_device_map, find_device, main_device
 
 __all__ = [
     "BLOCKS",
     "QUICKSTART",
     "Backbone",
+    "DeviceMap",
     "FeatureOptions",
     "Tokenized",
     "Unused",
@@ -69,6 +69,7 @@ def load_backbone(
     dtype: str = "float32",
     options: FeatureOptions | None = None,
     digest: str | None = None,
+    device_map: DeviceMap | None = None,
 ) -> Backbone:
     """Load a frozen language model that turns conversations into features.
 
@@ -84,6 +85,9 @@ def load_backbone(
         dtype: `float32`, `bfloat16` or `float16`; features are float32 in any case.
         options: How conversations become features; the defaults where None.
         digest: What `backbone_digest` returned, so that the files are not read twice.
+        device_map: Spread the layers over several devices: `auto`, `balanced`,
+            `balanced_low_0`, `sequential`, or module name -> device, as accelerate takes it.
+            Features come back to the CPU in any case.
 
     Returns:
         The backbone, in eval mode, with its facts.
@@ -92,11 +96,16 @@ def load_backbone(
         FeatureError: what `describe_backbone` raises; the device is not there; the
             weights are incomplete, damaged or of other shapes (names in the text); the
             tokenizer is slow or, for a decoder, has no chat template.
-        MissingDependency: the quick-start encoder is not installed.
-        ValueError: `dtype` or `device` is not a name of one.
+        MissingDependency: the quick-start encoder, or accelerate for a `device_map`, is not
+            installed.
+        ValueError: `dtype` or `device` is not a name of one; both `device` and `device_map`
+            say where the model runs.
     """
     options = options or FeatureOptions()
-    device = _find_device(device)
+    if device_map is None:
+        device = find_device(device)
+    else:
+        check_device_map(device_map, device)
     folder, facts = _describe(name, revision=revision, dtype=dtype, options=options, digest=digest)
     from transformers import AutoTokenizer
 
@@ -109,8 +118,12 @@ def load_backbone(
             raise FeatureError(
                 f"{name}: the tokenizer cannot be loaded: {first_line(error)}"
             ) from error
-        model = _load_model(name, folder, dtype=dtype, kind=facts["kind"])
-    model = model.to(device).eval().requires_grad_(False)
+        model = _load_model(name, folder, dtype=dtype, kind=facts["kind"], device_map=device_map)
+    if device_map is None:
+        model = model.to(device)
+    else:
+        device = main_device(model)
+    model = model.eval().requires_grad_(False)
     register_attention()
     build = DecoderBackbone if facts["kind"] == "decoder" else EncoderBackbone
     return build(model, tokenizer, facts, options=options, device=device)
@@ -301,7 +314,9 @@ def _steady_limit(text: Any) -> int | None:
     return min(limits, default=None)
 
 
-def _load_model(name: str, folder: Path, *, dtype: str, kind: str) -> Any:
+def _load_model(
+    name: str, folder: Path, *, dtype: str, kind: str, device_map: DeviceMap | None
+) -> Any:
     """Load the weights, every one of them from the checkpoint."""
     from transformers import AutoConfig, AutoModel
 
@@ -314,6 +329,7 @@ def _load_model(name: str, folder: Path, *, dtype: str, kind: str) -> Any:
             config=config,
             dtype=_DTYPES[dtype],
             attn_implementation="eager" if capped else None,
+            device_map=device_map,
             output_loading_info=True,
             use_safetensors=True,
             local_files_only=True,
@@ -339,22 +355,6 @@ def register_attention() -> None:
 
     AttentionInterface.register(NAME, packed_attention)
     AttentionMaskInterface.register(NAME, packed_mask)
-
-
-def _find_device(device: str) -> str:
-    """Return the device that is meant, or raise where it is not there."""
-    if not re.fullmatch(DEVICES, device):
-        raise ValueError(f"`device` must be auto, cpu, cuda, cuda:1 or mps; got {device!r}")
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if device == "auto":
-        return "cuda" if cuda else "mps" if mps else "cpu"
-    kind, _, index = device.partition(":")
-    n_devices = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}[kind]
-    if len(index) > 9 or int(index or 0) >= n_devices:
-        raise FeatureError(
-            f"`device` must be there; got {device!r}, and torch sees {n_devices} {kind} devices"
-        )
-    return device
 
 
 @contextlib.contextmanager

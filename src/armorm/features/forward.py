@@ -114,6 +114,7 @@ def run_packed(model: Any, batch: PackedBatch, *, device: str) -> tuple[Tensor, 
             position_ids=batch.positions.to(device)[None],
             use_cache=False,
         ).last_hidden_state[0]
+    last, end = last.to(states.device), end.to(states.device)  # of the last layer's device
     return states[last].float().cpu(), states[end].float().cpu()
 
 
@@ -147,13 +148,13 @@ def _last_layer_only_at(model: Any, kept: Tensor) -> Generator[None]:
         if not args or not isinstance(args[0], Tensor) or args[0].ndim != 3:
             raise PackingRefused("its last layer hands tokens on in another way")
         sizes[module] = args[0].shape[1]
-        return (args[0][:, kept], *args[1:])
+        return (args[0][:, kept.to(args[0].device)], *args[1:])
 
     def after(module: nn.Module, args: Any, output: Any) -> Any:
         if not isinstance(output, Tensor) or output.shape[:2] != (1, len(kept)):
             raise PackingRefused("its last layer returns more than one state a token")
         full = output.new_zeros(1, sizes[module], output.shape[2])
-        full[:, kept] = output
+        full[:, kept.to(output.device)] = output
         return full
 
     sizes: dict[nn.Module, int] = {}

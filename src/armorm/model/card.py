@@ -71,7 +71,7 @@ def _objectives(bundle: Bundle) -> list[str]:
     if bundle.nuisances:
         names = ", ".join(f"`{bundle.objectives[i]}`" for i in bundle.nuisances)
         lines += [
-            f"The debias step takes {names} out: the gating gives it no weight, and what the other "
+            f"The debias step takes {names} out: it adds nothing to the score, and what the other "
             "objectives share with it is subtracted.",
             "",
         ]

@@ -5,117 +5,34 @@ It does not know recipes, files of rows or terminals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from armorm.data import as_conversation
 from armorm.errors import BundleError, DataError, nearest
-from armorm.features.backbone import backbone_digest, load_backbone
+from armorm.features.backbone import DeviceMap, backbone_digest, load_backbone
 from armorm.features.extract import compute_features
 from armorm.features.interface import Backbone, FeatureOptions
 from armorm.heads.checks import check_shape
 from armorm.heads.compose import Composition, compose, compose_fixed, scale_gating
 from armorm.heads.ridge import predict
-from armorm.model.bundle import Bundle, load_bundle
+from armorm.model.bundle import Bundle
+from armorm.model.find import find_model, open_found
+from armorm.model.scores import Explanation, Scores, shortest
 from armorm.types import Conversation, Message
+
+__all__ = ["ConversationLike", "Explanation", "RewardModel", "Scores", "shortest"]
 
 ConversationLike = Conversation | Mapping[str, Any] | Sequence[Mapping[str, str] | Message]
 """A `Conversation`, `{"prompt", "response"}`, `{"messages"}` or a list of messages."""
 
 _LARGEST = torch.finfo(torch.float32).max
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """The score of one conversation and the parts it is made of, by objective name."""
-
-    id: str
-    """Identifier of the row; empty where the caller gave none."""
-    score: float
-    """The sum of the contributions."""
-    objectives: dict[str, float]
-    """Predicted normalised rating, before debias."""
-    gating: dict[str, float] | None
-    """Weight of each objective for this prompt, sums to 1; None under fixed weights."""
-    coefficients: dict[str, float]
-    """Derivative of the score by each objective score; signed."""
-    contributions: dict[str, float]
-    """Coefficient times objective score."""
-    n_tokens: int
-    """Tokens of the conversation that the backbone saw."""
-    n_truncated: int
-    """Tokens cut from the left."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON object that the command line writes."""
-        return {
-            "id": self.id,
-            "score": shortest(self.score),
-            "objectives": {n: shortest(v) for n, v in self.objectives.items()},
-            "gating": None
-            if self.gating is None
-            else {n: shortest(v) for n, v in self.gating.items()},
-            "coefficients": {n: shortest(v) for n, v in self.coefficients.items()},
-            "contributions": {n: shortest(v) for n, v in self.contributions.items()},
-            "n_tokens": self.n_tokens,
-            "n_truncated": self.n_truncated,
-        }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scores:
-    """Scores of n conversations with everything they are made of."""
-
-    names: tuple[str, ...]
-    """Objective names, in the order of axis k."""
-    ids: tuple[str, ...]
-    """Identifiers of the rows."""
-    score: Tensor
-    """Shape (n,)."""
-    objectives: Tensor
-    """Predicted normalised ratings before debias, shape (n, k)."""
-    gating: Tensor | None
-    """Shape (n, k), rows sum to 1; None under fixed weights."""
-    coefficients: Tensor
-    """Shape (n, k), signed."""
-    contributions: Tensor
-    """Shape (n, k), rows sum to the score."""
-    n_tokens: Tensor
-    """Shape (n,)."""
-    n_truncated: Tensor
-    """Shape (n,)."""
-
-    def __len__(self) -> int:
-        """Return the number of conversations."""
-        return len(self.ids)
-
-    def __getitem__(self, index: int) -> Explanation:
-        """Return one row by name instead of by position."""
-
-        def named(values: Tensor) -> dict[str, float]:
-            return dict(zip(self.names, values[index].tolist(), strict=True))
-
-        return Explanation(
-            id=self.ids[index],
-            score=float(self.score[index]),
-            objectives=named(self.objectives),
-            gating=None if self.gating is None else named(self.gating),
-            coefficients=named(self.coefficients),
-            contributions=named(self.contributions),
-            n_tokens=int(self.n_tokens[index]),
-            n_truncated=int(self.n_truncated[index]),
-        )
-
-    def __iter__(self) -> Iterator[Explanation]:
-        """Yield every row by name."""
-        return (self[i] for i in range(len(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,30 +61,46 @@ class RewardModel:
 
     @classmethod
     def load(
-        cls, path: str | Path, *, device: str = "auto", backbone: str | Path | None = None
+        cls,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        backbone: str | Path | None = None,
+        dtype: str | None = None,
+        device_map: DeviceMap | None = None,
     ) -> RewardModel:
-        """Load a bundle and the backbone that it names.
+        """Load a bundle and the backbone that it names, or a released checkpoint.
 
         Args:
-            path: Folder of a bundle.
+            path: Folder or hub id (`owner/name`, or `owner/name@revision`) of a bundle, or of
+                a checkpoint in the layout of RLHFlow/ArmoRM-Llama3-8B-v0.1.
             device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
             backbone: Where the backbone is, when not at the id that the bundle names
                 (a local copy); it must be the same one.
+            dtype: What the backbone of a released checkpoint runs in: that of its stored
+                tensors where None. A bundle's heads belong to features of one dtype.
+            device_map: Spread the backbone over several devices, as accelerate takes it;
+                heads run on the CPU.
 
         Returns:
             The reward model.
 
         Raises:
-            BundleError: the bundle is incomplete, damaged or of a newer schema; the
-                backbone is another one than the heads were fitted on.
+            BundleError: the bundle is incomplete, damaged or of a newer schema; tensors of
+                the checkpoint are missing, left over or misshapen; it is neither of the two;
+                the backbone is another one than the heads were fitted on.
             FeatureError: the backbone cannot be loaded.
-            MissingDependency: the backbone needs an extra that is not installed.
+            MissingDependency: the backbone or `device_map` needs an extra that is not
+                installed.
+            ValueError: `dtype` is not that of the bundle; `device` beside `device_map`.
         """
-        bundle = load_bundle(Path(path))
+        found = find_model(path)
+        bundle = open_found(found, dtype=dtype)
         facts = bundle.backbone
         name = str(backbone if backbone is not None else facts["name"])
         revision = facts["revision"] if backbone is None else None
-        digest = backbone_digest(name, revision=revision)
+        is_described = found.is_released and backbone is None  # its files were read just now
+        digest = facts["digest"] if is_described else backbone_digest(name, revision=revision)
         # First: the options of one backbone make no sense for another.
         if digest != facts["digest"]:
             raise BundleError(
@@ -175,12 +108,12 @@ class RewardModel:
                 f"{facts['digest'][:12]}…; {name!r} has digest {digest[:12]}…: "
                 "the heads were fitted on another backbone, their scores would mean nothing"
             )
-        options, dtype = FeatureOptions.from_facts(facts), facts["dtype"]
         kept: dict[str, Any] = {
             "revision": revision,
-            "dtype": dtype,
-            "options": options,
+            "dtype": facts["dtype"],
+            "options": FeatureOptions.from_facts(facts),
             "digest": digest,
+            "device_map": device_map,
         }
         return cls(bundle, load_backbone(name, device=device, **kept))
 
@@ -386,19 +319,3 @@ def _check_list(conversations: Any) -> None:
         found = type(conversations).__name__
         hint = f"one {found}: put it in a list, or use `explain`" if one else found
         raise DataError(f"`conversations` must be a list of conversations; got {hint}")
-
-
-def shortest(value: float) -> float:
-    """Return the shortest decimal that is the same number in float32.
-
-    Args:
-        value: A number that float32 holds, or close to one.
-
-    Returns:
-        A float whose decimal form has no digits that float32 does not carry.
-
-    Example:
-        >>> shortest(0.10000000149011612)
-        0.1
-    """
-    return float(str(np.float32(value)))

@@ -43,13 +43,11 @@ def rival_scores(
     """
     check_shape("objective_scores", objective_scores, "n k")
     n, k = objective_scores.shape
-    uniform = torch.ones(k)
-    uniform[list(nuisances)] = 0
     with torch.no_grad():
         plain = baselines.gating_without_debias(prompt)
     scores = {
         WITHOUT_DEBIAS: compose(objective_scores, plain, torch.eye(k)).score,
-        UNIFORM: compose(objective_scores, (uniform / uniform.sum()).expand(n, k), debias).score,
+        UNIFORM: uniform_scores(objective_scores, debias=debias, nuisances=nuisances),
     }
     if baselines.fixed_weights is not None:
         fixed = baselines.fixed_weights.expand(n, k)
@@ -57,3 +55,25 @@ def rival_scores(
     if baselines.bradley_terry is not None:
         scores[BLACK_BOX] = response @ baselines.bradley_terry
     return scores
+
+
+def uniform_scores(
+    objective_scores: Tensor, *, debias: Tensor, nuisances: tuple[int, ...]
+) -> Tensor:
+    """Score responses with the mean of the debiased objective scores, the nuisances left out.
+
+    It is the one rival that nothing was fitted for.
+
+    Args:
+        objective_scores: Raw, shape (n, k).
+        debias: Debias matrix, shape (k, k).
+        nuisances: Positions of the nuisance objectives.
+
+    Returns:
+        Scores, shape (n,).
+    """
+    check_shape("objective_scores", objective_scores, "n k")
+    uniform = torch.ones(objective_scores.shape[1])
+    uniform[list(nuisances)] = 0
+    weights = (uniform / uniform.sum()).expand(objective_scores.shape)
+    return compose(objective_scores, weights, debias).score

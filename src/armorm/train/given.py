@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +12,9 @@ from torch import Tensor
 
 from armorm.errors import BundleError
 from armorm.model.bundle import Bundle, load_bundle
-from armorm.model.hf import is_released_layout, read_released_ridge
+from armorm.model.find import find_model
+from armorm.model.released import read_released_ridge
+from armorm.model.released.config import read_released_config
 from armorm.model.statistics_file import StoredStatistics
 from armorm.storage import fingerprint
 from armorm.train.cache import StageResult
@@ -31,7 +32,7 @@ class GivenRidge:
     objectives: tuple[str, ...]
     """Names of axis k."""
     scales: dict[str, dict[str, Scale]]
-    """Of the bundle; empty for a checkpoint, whose layout does not hold them."""
+    """Of the bundle; for a checkpoint those that its config states or that are published."""
     digest: str | None
     """Of the backbone it was fitted on; None for a checkpoint, which is that backbone."""
     options: Mapping[str, Any]
@@ -81,22 +82,24 @@ def load_given_ridge(path: str) -> GivenRidge:
     """Load the ridge head of a bundle or of a checkpoint in the released layout.
 
     Args:
-        path: The folder.
+        path: Folder or hub id.
 
     Returns:
         The head.
 
     Raises:
         BundleError: it is neither, or damaged.
+        FeatureError: there is neither such a folder nor a hub repository that can be reached.
     """
-    folder = Path(path)
+    found = find_model(path)
     statistics, heads = None, dict[str, Any]()
-    if is_released_layout(folder):
-        weight, objectives = read_released_ridge(folder)
-        bias, scales = torch.zeros(len(weight)), dict[str, dict[str, Scale]]()
+    if found.is_released:
+        weight, objectives = read_released_ridge(found.folder)
+        known = read_released_config(found.folder / "config.json").scales
+        bias, scales = torch.zeros(len(weight)), {s: dict(of) for s, of in known.items()}
         digest, options = None, dict[str, Any]()
     else:
-        bundle = load_bundle(folder)
+        bundle = load_bundle(found.folder)
         if isinstance(bundle.statistics, StoredStatistics):
             statistics, heads = bundle.statistics, _heads(bundle)
         weight, bias, objectives = bundle.weight, bundle.bias, bundle.objectives

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from armorm import BundleError
-from armorm.model.hf import RELEASED_OBJECTIVES, is_released_layout, read_released_ridge
+from armorm.model.released import RELEASED_OBJECTIVES, is_released_layout, read_released_ridge
 
 WEIGHT = "regression_layer.weight"
 NAMES = ["honesty", "is_safe", "verbosity"]
@@ -114,7 +114,7 @@ def test_the_layout_is_told_by_the_number_of_objectives(tmp_path):
 @pytest.mark.parametrize(
     ("head", "text"),
     [
-        (HEAD.T.contiguous(), r"'regression_layer.weight' must have shape \(3, 4\); got \(4, 3\)"),
+        (HEAD.T.contiguous(), r"'regression_layer.weight' must have shape \(3, 4\), got \(4, 3\)"),
         (torch.full((3, 4), torch.nan), "must be finite; 12 of 12 entries are not"),
     ],
 )
@@ -125,16 +125,30 @@ def test_a_head_that_does_not_fit_is_refused(tmp_path, head, text):
 
 def test_a_checkpoint_without_head_is_refused(tmp_path):
     folder = checkpoint(tmp_path, tensors={"model.norm.weight": torch.ones(4)})
-    text = r"model\.safetensors: the tensor 'regression_layer.weight' must be there; it is missing"
+    text = r"'regression_layer.weight' must have shape \(3, 4\), it is missing"
     with pytest.raises(BundleError, match=text):
         read_released_ridge(folder)
 
 
-@pytest.mark.parametrize("places", [{}, {"model.norm.weight": "a.safetensors"}, [WEIGHT], None])
-def test_an_index_without_the_head_is_named(tmp_path, places):
-    text = r"index\.json: the tensor 'regression_layer.weight' must be there; it is missing"
+@pytest.mark.parametrize("places", [{}, {"model.norm.weight": "model-00001-of-00002.safetensors"}])
+def test_an_index_without_the_head_is_refused(tmp_path, places):
+    text = r"'regression_layer.weight' must have shape \(3, 4\), it is missing"
     with pytest.raises(BundleError, match=text):
         read_released_ridge(sharded(tmp_path, places))
+
+
+@pytest.mark.parametrize("places", [[WEIGHT], None, {WEIGHT: 3}])
+def test_an_index_that_maps_nothing_is_refused(tmp_path, places):
+    text = r"index\.json: `weight_map` must map tensors to files"
+    with pytest.raises(BundleError, match=text):
+        read_released_ridge(sharded(tmp_path, places))
+
+
+def test_a_tensor_that_is_not_where_the_index_says_is_named(tmp_path):
+    folder = sharded(tmp_path, {WEIGHT: "model-00001-of-00002.safetensors"})
+    text = r"00001-of-00002\.safetensors: the tensor 'regression_layer.weight' must be there; it is"
+    with pytest.raises(BundleError, match=text):
+        read_released_ridge(folder)
 
 
 def test_a_shard_that_is_missing_or_damaged_is_named(tmp_path):
@@ -144,5 +158,12 @@ def test_a_shard_that_is_missing_or_damaged_is_named(tmp_path):
     with pytest.raises(BundleError, match=r"model-00002-of-00002\.safetensors: cannot be read: "):
         read_released_ridge(folder)
     shard.unlink()
-    with pytest.raises(BundleError, match=r"model-00002-of-00002\.safetensors: cannot be read: "):
+    text = r"index\.json: every file that it names must be there; 1 are not, 'model-00002-of-00002"
+    with pytest.raises(BundleError, match=text):
         read_released_ridge(folder)
+
+
+def test_the_shards_of_the_backbone_are_not_needed_for_the_ridge_head(tmp_path):
+    folder = sharded(tmp_path, PLACES)
+    (folder / PLACES["model.norm.weight"]).unlink()
+    assert torch.equal(read_released_ridge(folder)[0], HEAD)
