@@ -4,8 +4,10 @@ import ipaddress
 import os
 import socket
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+NETWORK = os.environ.get("ARMORM_NETWORK") == "1"
+if not NETWORK:
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -27,8 +29,12 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
-def loopback_only(monkeypatch):
-    """Refuse every connection that leaves this machine."""
+def loopback_only(request, monkeypatch):
+    """Refuse every connection that leaves this machine, but for tests marked `network`."""
+    if request.node.get_closest_marker("network"):
+        if not NETWORK:
+            pytest.skip("needs a model or data hub: set ARMORM_NETWORK=1")
+        return
     connect = socket.socket.connect
 
     def guarded(self, address):

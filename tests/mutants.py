@@ -1186,6 +1186,92 @@ MUTANTS = (
         "response",
         "integrations/test_verl.py",
     ),
+    # The released layout
+    Mutant(
+        "the first pad of a run taken for padding",
+        "model/modeling_armorm.py",
+        'if pad in _token_ids(config, "eos_token_id"):',
+        'if pad in _token_ids(config, "bos_token_id"):',
+        "model/test_modeling.py",
+    ),
+    Mutant(
+        "positions that count padding",
+        "model/modeling_armorm.py",
+        "position_ids = (real.long().cumsum(-1) - 1).clamp(min=0)",
+        "position_ids = torch.arange(ids.shape[1])[None].expand_as(ids)",
+        "model/test_modeling.py",
+    ),
+    Mutant(
+        "reward transform transposed",
+        "model/modeling_armorm.py",
+        "score = (gating * (rewards @ matrix)).sum(-1)",
+        "score = (gating * (rewards @ matrix.T)).sum(-1)",
+        "model/test_modeling.py",
+    ),
+    Mutant(
+        "heads cast with the backbone",
+        "model/modeling_armorm.py",
+        "return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)",
+        "return moved",
+        "model/test_modeling.py",
+    ),
+    Mutant(
+        "a released score without its scale",
+        "model/released/heads.py",
+        "score_scale=float(scale[0]),",
+        "score_scale=1.0,",
+        "model/test_released.py",
+    ),
+    Mutant(
+        "a float32 backbone run in bfloat16",
+        "model/released/checkpoint.py",
+        'if len(kinds) == 1 else "float32"',
+        'if len(kinds) == 1 else "bfloat16"',
+        "model/test_released.py",
+    ),
+    # Exports
+    Mutant(
+        "a mean folded without its scale",
+        "model/exports/gate.py",
+        "biases[0] - weights[0] @ (mean / scale)",
+        "biases[0] - weights[0] @ mean",
+        "model/test_exports_parts.py",
+    ),
+    Mutant(
+        "factors folded without the temperature",
+        "model/exports/gate.py",
+        "network.temperature * log)",
+        "log)",
+        "model/test_exports_parts.py",
+    ),
+    Mutant(
+        "debiased labels by the transposed matrix",
+        "model/exports/layouts.py",
+        "bundle.debias.T.double() @",
+        "bundle.debias.double() @",
+        "model/test_exports.py",
+    ),
+    Mutant(
+        "the first occurrence of the pattern",
+        "model/exports/pattern.py",
+        "range(len(ids) - len(wanted), -1, -1)",
+        "range(len(ids) - len(wanted) + 1)",
+        "model/test_exports_parts.py",
+    ),
+    Mutant(
+        "an export that gives no number kept",
+        "model/exports/parity.py",
+        "if not largest <= wanted.tolerance:",
+        "if largest > wanted.tolerance:",
+        "model/test_exports_parts.py",
+    ),
+    Mutant(
+        "a padding token that conversations hold",
+        "model/exports/tokenizer_files.py",
+        "own is not None and own not in used and",
+        "own is not None and",
+        "model/test_exports_parts.py",
+    ),
 )
 
 
