@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import file_tree
 from armorm.data.quickstart import RECIPE, write_examples
 from armorm.train.recipe import load_recipe
 from armorm.train.run import train
@@ -31,7 +32,7 @@ def folder(tmp_path_factory):
 
 
 def test_examples_are_short():
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 7
     for path in EXAMPLES:
         assert len(path.read_text().splitlines()) < 80
 
@@ -55,20 +56,45 @@ def test_every_recipe_is_one(recipe):
 def test_every_file_of_the_readme_tree_exists():
     text = (ROOT / "README.md").read_text()
     tree = text.split("## The files")[1].split("```text\n")[1].split("```")[0]
-    named = re.findall(r"^((?:  )*)([\w./-]+)", tree, re.MULTILINE)
-    parents = {}
-    for indent, name in named:
-        depth = len(indent) // 2
-        parents[depth] = name
-        path = ROOT.joinpath(*(parents[d] for d in range(depth)), name)
+    folder = ROOT
+    for indent, name in re.findall(r"^((?:  )?)([\w./-]+)", tree, re.MULTILINE):
+        path = (folder if indent else ROOT) / name
         assert path.exists(), path
+        folder = folder if indent else path
 
 
-def test_every_module_is_in_the_readme_tree():
-    tree = (ROOT / "README.md").read_text().split("## The files")[1]
-    for path in (ROOT / "src/armorm").rglob("*.py"):
-        if path.name != "__init__.py":
-            assert f" {path.name} " in tree, path
+def test_page_of_the_modules_is_that_of_their_docstrings():
+    assert file_tree.PAGE.read_text() == file_tree.page(), "run python tests/file_tree.py"
+
+
+def test_table_of_what_it_works_with_names_versions_and_tests_that_are_there():
+    table = (ROOT / "README.md").read_text().split("## Works with")[1].split("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in table.splitlines()
+        if line.startswith("| ") and not line.startswith(("| with", "| ---"))
+    ]
+    pins = dict(
+        line.split("==")
+        for name in ("constraints.txt", "constraints-compat.txt")
+        for line in (ROOT / name).read_text().splitlines()
+        if "==" in line
+    )
+    newest = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
+    tested = {pins["transformers"], newest["transformers"]}
+    assert len(rows) > 10
+    for who, version, _, test in rows:
+        if who == "Transformers":
+            assert version in tested
+        elif who.lower() in newest:
+            assert version == newest[who.lower()], who
+        for name in re.findall(r"`(tests/[^`]+)`", test):
+            path, _, function = name.partition("::")
+            assert f"def {function}" in (ROOT / path).read_text(), name
 
 
 @pytest.mark.slow

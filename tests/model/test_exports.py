@@ -204,6 +204,8 @@ def test_full_export_loads_natively_and_exports_to_the_same_tensors(llama, tmp_p
     export_model(llama, tmp_path / "one", to="armorm")
     again = RewardModel.load(tmp_path / "one", device="cpu")
     torch.testing.assert_close(again.score(ROWS).score, llama.score(ROWS).score)
+    for fact in ("objectives", "nuisances", "scales", "beta", "score_scale"):
+        assert getattr(again.bundle, fact) == getattr(llama.bundle, fact), fact
     export_model(again, tmp_path / "two", to="armorm")
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()

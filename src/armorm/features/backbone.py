@@ -40,6 +40,7 @@ __all__ = [
     "backbone_digest",
     "describe_backbone",
     "load_backbone",
+    "quiet_transformers",
     "register_attention",
 ]
 
@@ -109,7 +110,7 @@ def load_backbone(
     folder, facts = _describe(name, revision=revision, dtype=dtype, options=options, digest=digest)
     from transformers import AutoTokenizer
 
-    with _quiet():
+    with quiet_transformers():
         try:
             tokenizer = AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
@@ -242,7 +243,7 @@ def _read_config(name: str, folder: Path) -> Any:
         )
     if model_type not in CONFIG_MAPPING:
         raise FeatureError(f"{name}: transformers does not know the architecture {model_type!r}")
-    with _quiet():
+    with quiet_transformers():
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
@@ -358,8 +359,12 @@ def register_attention() -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Generator[None]:
-    """Keep transformers from writing to the terminal; what it would say is an error here."""
+def quiet_transformers() -> Generator[None]:
+    """Keep transformers from writing to the terminal; what it would say is an error here.
+
+    Yields:
+        Nothing.
+    """
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -26,7 +26,7 @@ _DATE_PARTS = {
     "%M": "00",
     "%S": "00",
 }
-_DATE_MACRO = (
+DATE_MACRO = (
     "{%- macro strftime_now(format) -%}{{- format"
     + "".join(f" | replace('{part}', '{text}')" for part, text in _DATE_PARTS.items())
     + " -}}{%- endmacro -%}"
@@ -106,7 +106,7 @@ class Renderer:
         self._tokenizer = tokenizer
         template = tokenizer.get_chat_template()
         dated = "strftime_now" in template
-        self._template = {"chat_template": _DATE_MACRO + template} if dated else {}
+        self._template = {"chat_template": DATE_MACRO + template} if dated else {}
         self._prompts: dict[Prompt, tuple[str, int]] = {}
 
     def render(self, conversation: Conversation) -> RenderedConversation:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +285,18 @@ def _stored_statistics(folder: Path, facts: Mapping[str, Any]) -> StoredStatisti
     return StoredStatistics(folder / STATISTICS, digest, objectives, width)
 
 
+def scales_as_json(scales: Scales) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Return scales as `bundle.json` and the config of an export hold them.
+
+    Args:
+        scales: Source -> objective -> scale.
+
+    Returns:
+        The same with each scale as a mapping, whose entries `Scale` takes.
+    """
+    return {source: {name: asdict(s) for name, s in of.items()} for source, of in scales.items()}
+
+
 def _facts(bundle: Bundle) -> dict[str, Any]:
     """The facts of a bundle as JSON."""
     gating = bundle.gating
@@ -294,13 +306,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
         "name": bundle.name,
         "objectives": list(bundle.objectives),
         "nuisances": [bundle.objectives[i] for i in bundle.nuisances],
-        "scales": {
-            source: {
-                name: {"low": s.low, "high": s.high, "offset": s.offset, "divisor": s.divisor}
-                for name, s in scales.items()
-            }
-            for source, scales in bundle.scales.items()
-        },
+        "scales": scales_as_json(bundle.scales),
         "score_scale": bundle.score_scale,
         "beta": bundle.beta,
         "gating": {

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armorm.heads.gating import GatingNetwork
-from armorm.model.bundle import Bundle
+from armorm.model.bundle import Bundle, scales_as_json
 from armorm.model.exports.gate import gate_tensors
 
 Kind = Literal["armorm", "classifier", "objectives", "head"]
@@ -122,6 +122,8 @@ def armorm_layout(bundle: Bundle, gate: GatingNetwork, pattern: Sequence[int]) -
         "auto_map": {_MAPPED: f"{MODELING.removesuffix('.py')}.{CLASS}"},
         "num_objectives": len(bundle.objectives),
         "objective_names": list(bundle.objectives),
+        "objective_scales": scales_as_json(bundle.scales),
+        "preference_beta": bundle.beta,
         "gating_temperature": gate.temperature,
         "gating_n_hidden": len(gate.hidden),
         "gating_hidden": list(gate.hidden),

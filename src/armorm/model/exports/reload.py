@@ -16,6 +16,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from armorm.errors import BundleError
+from armorm.features.backbone import quiet_transformers
 from armorm.features.chat import TokenizedConversation
 from armorm.features.checkpoint import first_line
 from armorm.features.pooling import token_batches
@@ -146,7 +147,8 @@ def _loaded(folder: Path, *, dtype: torch.dtype, spread: bool, own_code: bool) -
     """Give the model of an export."""
     from transformers import AutoModelForSequenceClassification
 
-    with _quiet(), _own_modules():
+    with quiet_transformers(), warnings.catch_warnings(), _own_modules():
+        warnings.simplefilter("ignore")
         try:
             model, info = AutoModelForSequenceClassification.from_pretrained(
                 folder,
@@ -204,21 +206,3 @@ def _own_modules() -> Generator[None]:
             for name in set(sys.modules) - before:
                 if name.startswith("transformers_modules"):
                     del sys.modules[name]
-
-
-@contextlib.contextmanager
-def _quiet() -> Generator[None]:
-    """Keep transformers from writing to the terminal; what it would say is an error here."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from armorm.errors import FeatureError
 from armorm.features.chat import TokenizedConversation, render_conversation
-from armorm.features.template import _DATE_MACRO
+from armorm.features.template import DATE_MACRO
 from armorm.model.exports.checkpoint import read_json
 from armorm.storage import json_bytes
 from armorm.types import Conversation
@@ -101,7 +101,7 @@ def fixed_template(
     adds_bos = rows[0].token_ids[0] == tokenizer.bos_token_id and plain[:1] != [
         rows[0].token_ids[0]
     ]
-    head = "{{- bos_token -}}" * adds_bos + _DATE_MACRO * ("strftime_now" in template)
+    head = "{{- bos_token -}}" * adds_bos + DATE_MACRO * ("strftime_now" in template)
     return head + template if head else None
 
 

@@ -11,7 +11,12 @@ from typing import Any
 from torch import Tensor
 
 from armorm.errors import BundleError
-from armorm.model.bundle import check_bundle_folder, load_bundle, save_bundle
+from armorm.model.bundle import (
+    check_bundle_folder,
+    load_bundle,
+    save_bundle,
+    scales_as_json,
+)
 from armorm.model.exports.card import export_card
 from armorm.model.exports.checkpoint import write_weights
 from armorm.model.exports.checks import DTYPES
@@ -250,13 +255,7 @@ def _facts(plan: ExportPlan, files: Sequence[str]) -> dict[str, Any]:
         "name": bundle.name,
         "objectives": list(bundle.objectives),
         "nuisances": [bundle.objectives[i] for i in bundle.nuisances],
-        "scales": {
-            source: {
-                name: {"low": s.low, "high": s.high, "offset": s.offset, "divisor": s.divisor}
-                for name, s in scales.items()
-            }
-            for source, scales in bundle.scales.items()
-        },
+        "scales": scales_as_json(bundle.scales),
         "score_scale": bundle.score_scale,
         "beta": bundle.beta,
         "debiased": plan.settings.debiased,

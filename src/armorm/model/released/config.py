@@ -35,6 +35,9 @@ class ReleasedConfig:
     """Width of each hidden layer of the gate."""
     temperature: float
     """Divisor of the gate's logits."""
+    beta: float
+    """Steepness of the preference probability; 1 where the config has none, as the published
+    loss is on the scaled score."""
     scales: Mapping[str, Mapping[str, Scale]]
     """Source -> objective -> scale of its ratings, as far as they are known."""
 
@@ -73,8 +76,14 @@ def read_released_config(path: Path) -> ReleasedConfig:
     config = read_json(path)
     k, width = _size(path, config, "num_objectives"), _size(path, config, "hidden_size")
     names = _objectives(path, config, k)
-    hidden, temperature = _hidden(path, config), _temperature(path, config)
-    return ReleasedConfig(names, width, hidden, temperature, _scales(path, config, names))
+    return ReleasedConfig(
+        names,
+        width,
+        _hidden(path, config),
+        _positive(path, config, "gating_temperature", 10),
+        _positive(path, config, "preference_beta", 1),
+        _scales(path, config, names),
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -135,12 +144,12 @@ def _hidden(path: Path, config: Mapping[str, Any]) -> tuple[int, ...]:
     return (width,) * _size(path, config, "gating_n_hidden", 3)
 
 
-def _temperature(path: Path, config: Mapping[str, Any]) -> float:
+def _positive(path: Path, config: Mapping[str, Any], name: str, default: float) -> float:
     """Divisor of the gate's logits."""
-    found = config.get("gating_temperature", 10)
+    found = config.get(name, default)
     is_number = isinstance(found, int | float) and not isinstance(found, bool)
     if not is_number or not 0 < found < math.inf:
-        raise BundleError(f"{path}: `gating_temperature` must be a number above 0; got {found!r}")
+        raise BundleError(f"{path}: `{name}` must be a number above 0; got {found!r}")
     return float(found)
 
 

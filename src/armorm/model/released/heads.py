@@ -36,7 +36,7 @@ def released_bundle(
         dtype: What the backbone runs in; that of its stored tensors where None.
 
     Returns:
-        The bundle; beta is 1, as the published loss is on the scaled score.
+        The bundle.
 
     Raises:
         BundleError: the config or the tensors are not what the layout has.
@@ -55,6 +55,7 @@ def released_bundle(
         backbone=backbone,
         name=Path(name).name or folder.resolve().name,  # of `.` there is no last part
         scales=config.scales,
+        beta=config.beta,
     )
 
 
@@ -68,12 +69,13 @@ def bundle_from_heads(
     backbone: Mapping[str, Any],
     name: str,
     scales: Scales | None = None,
+    beta: float = 1.0,
 ) -> Bundle:
     """Make a bundle of the tensors that the published scripts and checkpoints hold.
 
     score = logit_scale * softmax(MLP(prompt) / temperature) . (r T) with r = W x: the bias
     is 0, the debias is T, the gate standardises nothing, `logit_scale` becomes the bundle's
-    `score_scale`, and an objective whose column of T is 0 is a nuisance. beta is 1.
+    `score_scale`, and an objective whose column of T is 0 is a nuisance.
 
     Args:
         weight: Shape (k, d). `regression_layer.weight`, or `weight` of a ridge `.pt` file.
@@ -85,6 +87,7 @@ def bundle_from_heads(
         backbone: Facts, as `describe_backbone` returns them.
         name: Of the model.
         scales: Source -> objective -> scale; none where they are not known.
+        beta: Steepness of the preference probability; 1 where the loss was on the score.
 
     Returns:
         The bundle, its tensors float32 copies.
@@ -110,7 +113,7 @@ def bundle_from_heads(
         bias=torch.zeros(k),
         debias=debias,
         gating=network,
-        beta=1.0,
+        beta=beta,
         backbone=dict(backbone),
         score_scale=float(scale[0]),
     )
