@@ -1218,7 +1218,7 @@ MUTANTS = (
     Mutant(
         "a released score without its scale",
         "model/released/heads.py",
-        "score_scale=float(scale[0]),",
+        "score_scale=shortest(float(scale[0])),",
         "score_scale=1.0,",
         "model/test_released.py",
     ),

@@ -11,8 +11,11 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from armorm import StorageError
 from armorm.storage import (
@@ -176,11 +179,16 @@ def test_a_full_disk_says_what_to_do(number):
 
 
 def test_a_full_disk_that_safetensors_reports_by_text_is_told_as_well():
-    class SafetensorError(Exception):
-        pass
-
     with pytest.raises(StorageError, match="the disk is full"), storage_errors(Path("x")):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+
+@pytest.mark.parametrize("limit", [errno.EFBIG, errno.EDQUOT, errno.EIO])
+def test_what_a_disk_says_through_safetensors_is_a_storage_error(limit):
+    # A quota on a cluster once left a traceback.
+    text = "the disk is full" if limit == errno.EDQUOT else os.strerror(limit)
+    with pytest.raises(StorageError, match=f"^x: .*{text}"), storage_errors(Path("x")):
+        raise SafetensorError(f"Error while serializing: I/O error: any text (os error {limit})")
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO])
@@ -198,11 +206,14 @@ def test_files_and_folders_have_the_permissions_of_the_umask(tmp_path, umask):
         write_bytes(tmp_path / "file", b"x")
         with whole_folder(tmp_path / "folder") as part:
             (part / "inner").write_text("x")
+            save_file({"x": torch.ones(1)}, part / "tensors")  # in 0.8 for the owner alone
+        with whole_file(tmp_path / "one") as part:
+            save_file({"x": torch.ones(1)}, part)
     finally:
         os.umask(before)
     modes = {p.name: p.stat().st_mode & 0o777 for p in tmp_path.rglob("*")}
-    files = 0o666 & ~umask
-    assert modes == {"file": files, "folder": 0o777 & ~umask, "inner": files}
+    files = dict.fromkeys(("file", "inner", "tensors", "one"), 0o666 & ~umask)
+    assert modes == {**files, "folder": 0o777 & ~umask}
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")

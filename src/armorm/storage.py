@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Generator
@@ -52,8 +53,11 @@ def storage_errors(path: Path) -> Generator[None]:
             raise _refusal(path, error) from error
         raise
     except Exception as error:  # safetensors reports I/O errors as its own type, by text
-        if "os error 28" in str(error) or "No space left" in str(error):
+        if "No space left" in str(error):
             raise _full(path) from error
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        if found and int(found[1]) in (*_FULL, *_REFUSED):
+            raise _refusal(path, OSError(int(found[1]), "")) from error
         raise
 
 
@@ -101,9 +105,10 @@ def whole_file(path: Path) -> Generator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = _make_part(target, target.parent)
     with storage_errors(path):
-        path = target
+        path, mode = target, part.stat().st_mode
         try:
             yield part
+            part.chmod(mode)  # safetensors leaves its files to their owner alone
             _sync(part)
             part.replace(path)
             _sync(path.parent)
@@ -138,6 +143,8 @@ def whole_folder(path: Path) -> Generator[Path]:
         try:
             yield part
             for file in part.rglob("*"):
+                if file.is_file():  # safetensors leaves its files to their owner alone
+                    file.chmod(part.stat().st_mode & 0o666)
                 _sync(file)
             _sync(part)
             if path.exists():

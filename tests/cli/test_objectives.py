@@ -194,6 +194,12 @@ def test_rows_without_a_source_are_located(armorm, bundle, rows, out):
     refused(add(armorm, bundle, path, out), f"{path}:1: missing field 'source'")
 
 
+def test_ratings_that_are_all_text_are_located(armorm, bundle, rows, out):
+    # It was "unknown source 'jokes'; known: ''".
+    path = rows("text.jsonl", [rated_row(i, humour=str(1 + i % 5)) for i in range(24)])
+    refused(add(armorm, bundle, path, out), f"{path}:1: rating 'humour' must be a number; got the")
+
+
 def test_bad_rows_stop_or_are_counted(armorm, bundle, rows, out):
     bad = [*(rated_row(i) for i in range(20)), rated_row(20, humour=9), {"prompt": "a"}]
     long = rated_row(21) | {"response": "x " * 90}
@@ -252,6 +258,8 @@ def test_sources_without_statistics_are_refused_before_a_row_is_read(armorm, bun
 def test_sources_that_do_not_fit_are_refused(armorm, with_statistics, rated, rows, out):
     done = add_source(armorm, with_statistics, rated, out, "--source", "second")
     refused(done, f"{rated}: `rows` must be of new sources; 'second' is in the statistics")
+    # To drop it is not always possible: an added objective may be rated in it alone.
+    assert "give other rows another source, or drop it first" in done.err
     done = add_source(armorm, with_statistics, rated, out, scale=("--scale", "humour=1:5"))
     refused(done, f"{with_statistics}: rows must rate objectives of the bundle; 'humour' is none")
     done = armorm("sources", "drop", with_statistics, "safety", "-o", out)

@@ -52,6 +52,9 @@ def test_a_folder_without_data_is_refused(tmp_path):
 def test_a_missing_path_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"none\.jsonl: no such file or folder"):
         names(tmp_path / "none.jsonl")
+    # The home folder of nobody once left a traceback.
+    with pytest.raises(DataError, match=r"^~nobody\.here/a\.jsonl: cannot be read: "):
+        names("~nobody.here/a.jsonl")
 
 
 @pytest.mark.parametrize(

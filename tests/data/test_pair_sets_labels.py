@@ -103,7 +103,7 @@ def test_shp_label_against_the_scores_is_refused():
     assert problem.text == ("`labels` must prefer the higher score; got 1 with A 10 and B 30")
 
 
-@pytest.mark.parametrize("label", [2, -1, None, True, "1"])
+@pytest.mark.parametrize("label", [2, -1, None, True, "2", "A", "", [1]])
 def test_shp_label_must_be_0_or_1(label):
     problem = refusal("shp", {**shp(1), "labels": label})
     assert problem.reason == "label not 0 or 1"
@@ -132,6 +132,16 @@ def test_pku_one_label_alone():
     record = pku(1, 0, True, False)
     assert pairs("pku-saferlhf-30k-helpful", record) == [("Drill it.", "Call a locksmith.")]
     assert pairs("pku-saferlhf-30k-safe", record) == [("Call a locksmith.", "Drill it.")]
+
+
+def test_labels_and_flags_of_a_table_of_text_are_read():
+    """A CSV file has texts in all its cells."""
+    assert pairs("shp", {**shp(1), "labels": "1"}) == pairs("shp", shp(1))
+    assert pairs("shp", {**shp(0), "labels": "0"}) == pairs("shp", shp(0))
+    written = pku("0", "1", "True", "false")
+    assert pairs("pku-saferlhf-30k", written) == pairs("pku-saferlhf-30k", pku(0, 1, True, False))
+    assert pairs("pku-saferlhf-30k-safe", written) == [("Drill it.", "Call a locksmith.")]
+    assert refusal("pku-saferlhf", pku(0, 0, "no", "True")).reason == "flag not true or false"
 
 
 def test_pku_flag_must_be_true_or_false():

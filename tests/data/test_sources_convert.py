@@ -112,9 +112,17 @@ def read(name="out.parquet"):
 
 def test_rows_get_an_id_by_record_and_the_name_of_the_set_as_source(run):
     done = run(TWO)
-    assert [row.id for row in read()] == ["toy-1-1", "toy-1-2", "toy-2"]
+    assert [row.id for row in read()] == ["out-1-1", "out-1-2", "out-2"]
     assert {row.source for row in read()} == {"toy"}
     assert (done.n_records, done.n_rows, done.n_dropped, done.n_repeated) == (2, 3, 0, 0)
+
+
+def test_two_splits_of_a_set_are_read_side_by_side(run):
+    """Their ids once began with the name of the set, and the second file was refused."""
+    run(TWO, output="train.parquet")
+    run(TWO, output="test.jsonl")
+    files = [DataSource("train.parquet"), DataSource("test.jsonl")]
+    assert len(read_rated(files, {"toy": SCALES}, drops=Drops())) == 6
 
 
 @pytest.mark.parametrize("output", ["out.parquet", "out.jsonl"])
@@ -143,11 +151,17 @@ def test_records_that_follow_each_other_are_converted_together(run):
     pairs = read_pairs([DataSource("out.parquet")], drops=Drops())
     # Q1 comes in two runs, and Q2 stands alone.
     assert [(p.id, p.chosen, p.rejected) for p in pairs] == [
-        ("toy-1", "b", "a"),
-        ("toy-4", "d", "e"),
+        ("out-1", "b", "a"),
+        ("out-4", "d", "e"),
     ]
     assert done.n_records == 5
     assert drops.reasons() == {"one response only": 1}
+
+
+def test_records_whose_group_is_null_stand_alone(run):
+    drops = Drops()
+    run([{**SCORED[0], "question": None}] * 3 + SCORED[:2], made=pairs_set(), drops=drops)
+    assert drops.reasons() == {"one response only": 3}
 
 
 def test_a_group_does_not_reach_over_the_end_of_a_file(tmp_path, monkeypatch):
@@ -171,12 +185,12 @@ def test_a_line_that_is_no_record_stands_alone_and_is_counted(run):
     drops = Drops()
     run([TWO[0], "{", TWO[1]], drops=drops)
     assert drops.reasons() == {"malformed JSON": 1}
-    assert [row.id for row in read()] == ["toy-1-1", "toy-1-2", "toy-3"]
+    assert [row.id for row in read()] == ["out-1-1", "out-1-2", "out-3"]
 
 
 def test_the_rows_of_a_record_keep_their_number_when_one_is_dropped(run):
     run([{"question": "Q1", "answers": [answer(""), answer("b")]}])
-    assert [row.id for row in read()] == ["toy-1-2"]
+    assert [row.id for row in read()] == ["out-1-2"]
 
 
 def test_a_bad_row_stops_with_its_place(run, tmp_path):
@@ -337,7 +351,7 @@ def test_options_are_refused_before_anything_is_read(run, options, refusal):
 
 def test_bad_rows_has_two_meanings():
     with pytest.raises(ValueError, match="`bad_rows` must be 'stop' or 'drop'; got 'skip'"):
-        _Conversion(published(), None, bad_rows="skip", progress=None)
+        _Conversion(published(), None, "out", bad_rows="skip", progress=None)
 
 
 def test_an_output_that_cannot_be_written_is_refused_first(run, tmp_path):

@@ -63,7 +63,7 @@ def test_every_set_is_read_back_without_a_mapping(convert, name):
     rows = convert(name)
     assert rows
     assert {row.source for row in rows} == {name}
-    assert all(row.id.startswith(f"{name}-") for row in rows)
+    assert all(row.id.startswith("made-") for row in rows)
     assert {objective for row in rows for objective in row.ratings} <= set(published(name).scales)
 
 
@@ -71,7 +71,7 @@ def test_every_set_is_read_back_without_a_mapping(convert, name):
 def test_parquet_with_nested_columns_gives_the_same_rows_as_json(convert, tmp_path, name):
     table = tmp_path / "given.parquet"
     parquet.write_table(pyarrow.Table.from_pylist(RECORDS[name]), table)
-    made = tmp_path / "from_parquet.jsonl"
+    made = tmp_path / "from_parquet" / "made.jsonl"
     one = published(name)
     convert_set(one, output=made, source=DataSource(str(table)), bad_rows="stop", drops=Drops())
     again = read_rated([DataSource(str(made))], {name: one.scales}, drops=Drops())
@@ -156,8 +156,8 @@ def test_a_bad_completion_does_not_take_the_others_along(convert):
     records = changed("ultrafeedback", completions=completions)
     rows = convert("ultrafeedback", records, bad_rows="drop", drops=drops)
     assert [(row.id, row.response) for row in rows] == [
-        ("ultrafeedback-1-1", "A."),
-        ("ultrafeedback-1-4", "D."),
+        ("made-1-1", "A."),
+        ("made-1-4", "D."),
     ]
     assert drops.reasons() == {"empty response": 1, "rating outside its scale": 1}
 
@@ -165,8 +165,9 @@ def test_a_bad_completion_does_not_take_the_others_along(convert):
 def test_ultrafeedback_aspect_that_is_gone_is_named(convert):
     broken = completion("A.")
     del broken["annotations"]["honesty"]
+    records = [*RECORDS["ultrafeedback"], *changed("ultrafeedback", completions=[broken])]
     with pytest.raises(DataError, match=r"missing field 'annotations.honesty'"):
-        convert("ultrafeedback", changed("ultrafeedback", completions=[broken]))
+        convert("ultrafeedback", records)
 
 
 def test_ultrafeedback_completions_that_are_no_objects_are_refused(convert):

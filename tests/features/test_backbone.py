@@ -138,7 +138,19 @@ def test_missing_pooler_of_an_encoder_is_not_missed(tmp_path):
 
 def test_weights_of_another_shape_are_refused(folder):
     config(folder, intermediate_size=40)
-    with pytest.raises(FeatureError, match="the weights cannot be loaded"):
+    text = (
+        r"`layers\.0\.mlp\.down_proj\.weight` must have shape \(32, 40\), got \(32, 48\); "
+        "5 more differ$"
+    )
+    with pytest.raises(FeatureError, match=text):
+        load_backbone(str(folder), device="cpu")
+
+
+def test_layers_that_the_config_leaves_out_are_refused(folder):
+    # A config with fewer layers than the files once gave other features without a word.
+    config(folder, num_hidden_layers=1)
+    text = r"the config must describe every layer .* no place for `(model\.)?layers\.1\.input_lay"
+    with pytest.raises(FeatureError, match=text):
         load_backbone(str(folder), device="cpu")
 
 
@@ -240,6 +252,9 @@ def test_name_that_is_nowhere_is_refused():
         "revision 'v1'",
     ):
         describe_backbone("no-one/nothing", revision="v1")
+    # A home folder that is not there once left a traceback.
+    with pytest.raises(FeatureError, match=r"^~nobody\.here/a: neither a local folder nor a hub"):
+        describe_backbone("~nobody.here/a")
     with pytest.raises(FeatureError, match="not a name: neither a local folder nor a hub"):
         describe_backbone("not a name")
 

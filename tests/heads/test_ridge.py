@@ -99,6 +99,17 @@ def test_noise_variance_is_that_of_planted_noise():
     assert fit.noise_variance.item() == pytest.approx(0.09, rel=0.11)
 
 
+def test_rounding_takes_no_more_degrees_of_freedom_than_there_are_features():
+    # It was NaN: features of size 1e4 and an alpha far below the rounding of their squares,
+    # although 46 of the 50 degrees are left whatever that alpha is.
+    x, y = draw(0, 50, 4, 1)
+    fits = [
+        fit_ridge(Statistics.from_features(1e4 * x, y, objectives=names(1)), alpha=alpha)
+        for alpha in (1e-8, 1e-2)
+    ]
+    torch.testing.assert_close(fits[0].noise_variance, fits[1].noise_variance, rtol=1e-6, atol=0.0)
+
+
 def test_noise_variance_is_nan_without_degrees_of_freedom():
     x, y = draw(3, 1, 4, 1)
     fit = fit_ridge(Statistics.from_features(x, y, objectives=["a"]), alpha=1.0)

@@ -6,7 +6,7 @@ import jaxtyping
 import pytest
 
 from armorm import RewardModel
-from armorm.integrations.settings import cached_scorer
+from armorm.integrations.settings import _scorer_of
 from bundles import decoder_backbone, make_bundle, saved
 from fakes import HashBackbone
 
@@ -35,14 +35,14 @@ def settings(monkeypatch):
     """Set ARMORM_* variables; none is set before, and no model is kept from another test."""
     for name in [n for n in os.environ if n.startswith("ARMORM_") and n != "ARMORM_MUTANT"]:
         monkeypatch.delenv(name)
-    cached_scorer.cache_clear()
+    _scorer_of.cache_clear()
 
     def put(**values):
         for name, value in values.items():
             monkeypatch.setenv(f"ARMORM_{name.upper()}", str(value))
 
     yield put
-    cached_scorer.cache_clear()
+    _scorer_of.cache_clear()
 
 
 @pytest.fixture

@@ -47,6 +47,15 @@ def test_a_step_scores_and_ends_every_conversation(hashed, rendered):
     assert observations[0]["content"] == f"Environment: score {float(rewards[0]):.4f}"
 
 
+def test_a_rendered_prompt_of_several_messages_is_one_text(hashed):
+    system = {"role": "system", "content": "<|im_start|>system\nBe brief.<|im_end|>\n"}
+    plain = [{"role": "system", "content": "Be brief."}, *log(ROWS[0])]
+    env = ObjectiveEnvironment({"bundle": hashed})
+    found = env.step([[system, *log(ROWS[0], rendered=True)], plain], META[:2])
+    assert float(found.rewards[0]) == float(found.rewards[1])
+    assert float(found.rewards[0]) != pytest.approx(float(hashed.score(ROWS[:1]).score))
+
+
 def test_one_reward_an_objective(hashed):
     logs = [log(row) for row in ROWS]
     found = ObjectiveEnvironment({"bundle": hashed, "objectives": True}).step(logs, META)
@@ -156,6 +165,18 @@ def test_metrics_by_hand(hashed):
         ({}, "`env.armorm.bundle` must be the folder or hub id of a bundle"),
         ({"bundle": "b", "objective": 1}, "`env.armorm`: unknown setting 'objective'; did you"),
         ({"bundle": "b", "values": "mean"}, "`values` must be 'debiased' or 'raw'; got 'mean'"),
+        (
+            {"bundle": "b", "unscored": "nan"},
+            "`env.armorm.unscored` must be a finite number; got 'nan'",
+        ),
+        (
+            {"bundle": "b", "objectives": "honesty"},
+            "`env.armorm.objectives` must be true, false or a list of names; got 'honesty'",
+        ),
+        (
+            {"bundle": "b", "objectives": []},
+            r"`env.armorm.objectives` must be true, false or a list of names; got \[\]",
+        ),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused(config, message):

@@ -65,7 +65,11 @@ def test_scores_are_preference_probabilities_between_0_and_1(reward_func, loaded
     by_hand = torch.sigmoid(loaded.bundle.beta * found["rewards"])
     assert found["scores"].equal(by_hand)
     assert ((found["scores"] > 0) & (found["scores"] < 1)).all()
-    settings(scores="raw")
+    # Beta was learned for the gating: fixed weights give scores of another size.
+    settings(weights="honesty=1")
+    fixed = reward_func(queries, prompts, [None] * 4)
+    assert fixed["scores"].equal(torch.sigmoid(fixed["rewards"]))
+    settings(weights="", scores="raw")
     assert reward_func(queries, prompts, [None] * 4)["scores"].equal(found["rewards"])
 
 
@@ -113,6 +117,38 @@ def test_a_response_that_cannot_be_scored_has_the_number_given(reward_func, sett
     assert found["extra_logs"]["armorm/unscored"].tolist() == [1.0, 0.0]
     queries[1] = prompts[1] + "very " * 300 + "<|im_end|>"
     assert reward_func(queries, prompts, [None] * 2)["rewards"].tolist() == [-2, -2]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Yes.<|im_end|>\n<|im_start|>user\nThanks!<|im_end|>",
+        "<|im_start|>tool\n4<|im_end|>",
+        "<|im_start|>assistant\nYes.<|im_end|>",
+    ],
+)
+def test_a_policy_that_begins_another_message_does_not_end_the_run(reward_func, settings, said):
+    # Regression: `ARMORM_UNSCORED` was there, and the error of one response was everybody's.
+    queries, prompts = rendered(ROWS[:2])
+    queries[0] = prompts[0] + said
+    reason = "a row cannot be scored: response that begins another message"
+    with pytest.raises(DataError, match=reason):
+        reward_func(queries, prompts, [None] * 2)
+    settings(unscored="-2")
+    found = reward_func(queries, prompts, [None] * 2)
+    assert found["extra_logs"]["armorm/unscored"].tolist() == [1.0, 0.0]
+    assert float(found["rewards"][0]) == -2
+
+
+def test_any_failure_is_said_where_openrlhf_is_silent(reward_func, monkeypatch, caplog):
+    def out_of_memory(*args):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("armorm.integrations.shared.RowScorer.score", out_of_memory)
+    queries, prompts = rendered(ROWS[:1])
+    with caplog.at_level(logging.ERROR), pytest.raises(RuntimeError, match="out of memory"):
+        reward_func(queries, prompts, [None])
+    assert "no rewards: out of memory" in caplog.text
 
 
 def test_the_system_message_of_a_policys_template_can_be_left_out(reward_func, settings, loaded):

@@ -26,21 +26,12 @@ PROMPT = (Message("user", "2+2?"),)
             }
         ],
         "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n",
-        [{"role": "user", "content": "<|user|>\n2+2?</s>\n<|assistant|>\n"}],
         [USER | {"token_ids": [1, 2]}],
     ],
-    ids=["text", "list", "tuple", "messages", "array", "parts", "rendered", "nemo", "ids"],
+    ids=["text", "list", "tuple", "messages", "array", "parts", "rendered", "ids"],
 )
 def test_every_form_of_a_prompt(value):
     assert as_prompt(value, where="prompts[0]") == PROMPT
-
-
-def test_a_rendered_prompt_of_several_messages_is_one_text():
-    log = [
-        {"role": "system", "content": "<|im_start|>system\nBe brief.<|im_end|>\n"},
-        {"role": "user", "content": "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n"},
-    ]
-    assert as_prompt(log, where="log") == (Message("system", "Be brief."), *PROMPT)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +109,7 @@ def test_a_completion_that_cannot_be_scored_says_why(completion, reason):
         ),
         (
             "<|im_start|>tool\n4<|im_end|>",
-            r"chat text: `messages\[0\].role` must be 'system', 'user' or 'assistant'",
+            r"prompts\[3\]: chat text: `messages\[0\].role` must be 'system', 'user' or",
         ),
     ],
 )

@@ -1,13 +1,18 @@
 """The environment names the model; what cannot be read is said with its variable."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from armorm.integrations.settings import (
+    cached_scorer,
     check_names,
     parse_weights,
     scorer_from_environment,
     unscored_from_environment,
 )
+from armorm.integrations.shared import RowScorer
 
 
 def test_settings_are_read(settings, bundle):
@@ -24,6 +29,24 @@ def test_the_same_settings_are_the_same_model(settings, bundle):
     assert scorer_from_environment() is first
     settings(device="cpu")
     assert scorer_from_environment() is not first
+
+
+def test_threads_that_ask_at_once_get_the_same_model(settings, monkeypatch):
+    # Regression: OpenRLHF and verl call in threads; two that came first loaded a model each.
+    both, making = threading.Event(), []
+
+    class Slow(RowScorer):
+        def __post_init__(self):
+            making.append(self)
+            if len(making) == 1:
+                both.wait(0.2)  # until the other thread is here as well, which it must not be
+            both.set()
+
+    monkeypatch.setattr("armorm.integrations.settings.RowScorer", Slow)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: cached_scorer("bundle"), range(2))
+    assert first is second
+    assert len(making) == 1
 
 
 def test_another_place_of_the_backbone_is_used(settings, bundle, loaded, tmp_path):

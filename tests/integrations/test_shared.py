@@ -85,12 +85,18 @@ def test_over_long_rows_have_no_score_and_are_counted(loaded, caplog):
     ]
 
 
-def test_rows_that_a_bundle_truncates_are_scored(bundle, loaded):
+def test_rows_that_a_bundle_truncates_are_scored_and_counted(bundle, loaded, caplog):
     options = replace(FeatureOptions.from_facts(loaded.bundle.backbone), too_long="truncate")
     name = loaded.bundle.backbone["name"]
     cutting = RewardModel(loaded.bundle, load_backbone(name, device="cpu", options=options))
     long = Conversation((Message("user", "What is long? " * 60),), "This.")
-    assert RowScorer(cutting).score([long]).reasons == [None]
+    scorer = RowScorer(cutting)
+    with caplog.at_level(logging.WARNING):
+        assert scorer.score([long, ROWS[0]]).reasons == [None, None]
+        scorer.score([long])
+    assert scorer.truncated == 2
+    said = [r.getMessage() for r in caplog.records]
+    assert said == ["1 of 2 rows are truncated from the left; said once, then only counted"]
 
 
 def test_a_row_that_the_template_refuses_has_no_score(tmp_path):

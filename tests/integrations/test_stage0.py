@@ -12,7 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from armorm import DataError, FeatureError, Message, MissingDependency, PreferencePair
+from armorm import (
+    DataError,
+    FeatureError,
+    Message,
+    MissingDependency,
+    PreferencePair,
+    StorageError,
+)
 from armorm.data.quickstart import RECIPE
 from armorm.features.backbone import load_backbone
 from armorm.features.extract import compute_features
@@ -190,8 +197,42 @@ def test_settings_that_trl_does_not_have_are_refused(start, tmp_path):
         train_backbone(str(start), PAIRS, tmp_path / "t", settings=QUICK | {"learn_rate": 1})
     with pytest.raises(ValueError, match=r"`settings`: RewardConfig has no 'zzz'$"):
         train_backbone(str(start), PAIRS, tmp_path / "t", settings=QUICK | {"zzz": 1})
+    # They would change the tokens after they were made, or pass the check of the padding by.
+    for name in ("pad_token", "chat_template_path", "eos_token"):
+        with pytest.raises(ValueError, match=f"`settings` must not hold '{name}'"):
+            train_backbone(str(start), PAIRS, tmp_path / "t", settings=QUICK | {name: "<|pad|>"})
+    for wrong in (None, "long", 1, True):
+        with pytest.raises(
+            ValueError, match=f"`max_length` must be .* of 2 or more; got {wrong!r}"
+        ):
+            train_backbone(
+                str(start), PAIRS, tmp_path / "t", settings=QUICK | {"max_length": wrong}
+            )
     with pytest.raises(ValueError, match="`lora` must be a rank of 1 or more; got 0"):
         train_backbone(str(start), PAIRS, tmp_path / "t", lora=0, settings=QUICK)
+
+
+def test_a_folder_with_other_files_is_refused_and_kept(start, tmp_path):
+    # Regression: it was replaced as a whole, whatever lay in it, and a file after the training.
+    (tmp_path / "notes/old").mkdir(parents=True)
+    message = "notes: a backbone replaces the whole folder; this one holds other files, 'old' among"
+    with pytest.raises(StorageError, match=message):
+        train_backbone(str(start), PAIRS, tmp_path / "notes", settings=QUICK)
+    assert (tmp_path / "notes/old").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="file: cannot be written: Not a directory"):
+        train_backbone(str(start), PAIRS, tmp_path / "file", settings=QUICK)
+    with pytest.raises(StorageError, match=r"file/t\.part: cannot be written: Not a directory"):
+        train_backbone(str(start), PAIRS, tmp_path / "file/t", settings=QUICK)
+    assert not list(tmp_path.glob("*-checkpoints"))
+
+
+@pytest.mark.slow
+def test_an_older_backbone_is_replaced(start, tmp_path):
+    once = QUICK | {"max_steps": 1}
+    train_backbone(str(start), PAIRS, tmp_path / "t", settings=once)
+    found = train_backbone(str(start), PAIRS, tmp_path / "t", lora=2, settings=once)
+    assert (found.folder / "model.safetensors").is_file()
 
 
 def test_a_backbone_that_is_none_is_refused(tmp_path):

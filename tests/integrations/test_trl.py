@@ -121,6 +121,27 @@ def test_multi_turn_prompts_and_completions(hashed):
     assert found == expected
 
 
+def test_prompts_that_are_made_when_they_are_asked_for_keep_their_place(hashed):
+    # Regression: a column of `datasets` makes every row anew, at the address of the one before.
+    class Column(list):
+        def __iter__(self):
+            return (list(map(dict, prompt)) for prompt in list.__iter__(self))
+
+    found = reward_function(hashed)(
+        prompts=Column(CHAT["prompts"]), completions=CHAT["completions"]
+    )
+    assert found == hashed.score(ROWS).score.tolist()
+
+
+def test_a_message_that_looks_like_a_chat_template_is_a_message(hashed):
+    # Regression: who says what is known in a conversational prompt; its words are not parsed.
+    said = "[INST] Sum up. [/INST] What does this text ask for?"
+    prompt = [{"role": "user", "content": said}]
+    found = reward_function(hashed)(prompts=[prompt], completions=["A summary."])
+    row = {"prompt": prompt, "response": "A summary."}
+    assert found == hashed.score([row]).score.tolist()
+
+
 def test_plain_prompts_in_a_chat_template_are_parsed(hashed):
     texts = [f"<|im_start|>user\n{p}<|im_end|>\n<|im_start|>assistant\n" for p in PLAIN["prompts"]]
     found = reward_function(hashed)(prompts=texts, completions=PLAIN["completions"])
@@ -296,13 +317,15 @@ def test_objectives_must_be_different_names(hashed, names):
 
 def test_weights_that_fit_no_function_are_refused(hashed):
     functions = objective_reward_functions(hashed)
+    other = objective_reward_functions(hashed, prefix="other/")
     cases = [
         ((functions,), {}, "give one of `weights` and `conversations`"),
         ((functions, {"honesty": 1.0}), {"conversations": ROWS}, "give one of `weights` and"),
         ((functions, {"honest": 1.0}), {}, "`weights`: unknown objective 'honest'; did you mean"),
         ((functions, {"honesty": math.inf}), {}, "`weights` must be finite; got inf for 'honesty'"),
-        (([],), {"conversations": ROWS}, "`functions` must be what `objective_reward_functions`"),
+        (([],), {"conversations": ROWS}, "`functions` must be what one call of `objective_"),
         (([print],), {"conversations": ROWS}, "`functions` must be what"),
+        (([*functions, *other],), {"conversations": ROWS}, "`functions` must be what one call of"),
         ((functions,), {"conversations": []}, "`conversations` must be at least one; got none"),
     ]
     for args, kwargs, message in cases:

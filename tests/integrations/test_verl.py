@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import inspect
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +12,8 @@ import pytest
 import torch
 
 from armorm import DataError
+from armorm.integrations import settings as settings_of_trainers
 from armorm.integrations import verl
-from armorm.integrations.settings import cached_scorer
 from armorm.integrations.verl import ArmormRewardManager, compute_score, compute_score_async
 from bundles import NUISANCE, OBJECTIVES
 from fakes import chat_tokenizer, conversations
@@ -109,7 +110,7 @@ def test_reward_kwargs_name_the_model_in_place_of_the_environment(settings, bund
     row = arguments(ROWS[0], question="2+2?") | {"solution_str": " "}
     assert compute_score(**row, **kwargs)["score"] == -4
     # One model for all calls with the same settings.
-    assert cached_scorer.cache_info().misses == 1
+    assert settings_of_trainers._scorer_of.cache_info().misses == 1
 
 
 def proto(row, tokenizer, *, padding=2, **entries):
@@ -177,6 +178,18 @@ def test_a_prompt_that_is_not_there_is_an_error(ready, extra_info, message):
         ({}, "`ARMORM_BUNDLE` must name the folder or hub id of a bundle; it is not set"),
         ({"bundlee": "b"}, "`reward_kwargs`: unknown setting 'bundlee'; did you mean 'bundle'"),
         ({"device": "cpu"}, "`reward_kwargs`: 'device' needs 'bundle' beside it"),
+        (
+            {"bundle": "b", "unscored": math.nan},
+            "`reward_kwargs.unscored` must be a finite number; got nan",
+        ),
+        (
+            {"bundle": "b", "weights": "honesty=1"},
+            "`reward_kwargs.weights` must be a mapping of name to number; got 'honesty=1'",
+        ),
+        (
+            {"bundle": "b", "weights": {"honesty": "much"}},
+            "`reward_kwargs.weights` must be a finite number; got 'much'",
+        ),
     ],
 )
 def test_settings_that_name_no_model_are_refused(settings, kwargs, message):

@@ -206,6 +206,9 @@ def test_full_export_loads_natively_and_exports_to_the_same_tensors(llama, tmp_p
     torch.testing.assert_close(again.score(ROWS).score, llama.score(ROWS).score)
     for fact in ("objectives", "nuisances", "scales", "beta", "score_scale"):
         assert getattr(again.bundle, fact) == getattr(llama.bundle, fact), fact
+    # The only copy of a model was once replaced by what was left of it.
+    with pytest.raises(BundleError, match="one: holds the backbone of the model, which an export"):
+        export_model(again, tmp_path / "one", to="objectives")
     export_model(again, tmp_path / "two", to="armorm")
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()

@@ -17,6 +17,8 @@ from armorm.model.published_heads import (
 
 K, D, HIDDEN = 3, 8, 5
 
+OLD = {"_use_new_zipfile_serialization": False}  # the format of old versions of torch
+
 
 class Gate(nn.Module):
     """A network with the state of the published one."""
@@ -50,6 +52,11 @@ def test_ridge_is_read_in_float32(tmp_path):
     found = read_published_ridge(tmp_path / "w.pt")
     assert found.dtype == torch.float32
     assert torch.equal(found, weight.float())
+
+
+def test_ridge_in_eight_bits_is_read_in_float32(tmp_path):
+    torch.save({"weight": torch.ones(K, D).to(torch.float8_e4m3fn)}, tmp_path / "w.pt")
+    assert torch.equal(read_published_ridge(tmp_path / "w.pt"), torch.ones(K, D))
 
 
 def test_gate_is_read_as_it_is(gate):
@@ -99,6 +106,14 @@ def test_file_that_would_run_code_is_refused_and_does_not_run(tmp_path, read, ca
             {"weight": torch.full((K, D), torch.nan)},
             "'weight' must be finite; 24 of 24 entries are not",
         ),
+        # Beyond float32 an entry was once turned into infinity without a word.
+        (
+            {"weight": torch.full((K, D), 1e300, dtype=torch.float64)},
+            "'weight' must be finite; 24 of 24 entries are not",
+        ),
+        # These once left a traceback.
+        ({"weight": torch.ones(K, D).to_sparse()}, "'weight' must be a plain tensor; it is sparse"),
+        ({"weight": torch.ones(K, D, device="meta")}, "must be a plain tensor; it is .* without"),
         ({"weight": argparse.Namespace()}, "it holds other objects, which are never loaded"),
     ],
 )
@@ -120,7 +135,10 @@ def test_missing_and_damaged_files_are_named(tmp_path):
         read_published_ridge(tmp_path / "none.pt")
     torch.save({"weight": torch.ones(K, D)}, tmp_path / "w.pt")
     content = (tmp_path / "w.pt").read_bytes()
-    for damaged in (b"", b"not a file of tensors", content[: len(content) // 2]):
+    torch.save({"weight": torch.ones(K, D)}, tmp_path / "old.pt", **OLD)
+    old = (tmp_path / "old.pt").read_bytes()
+    halves = (content[: len(content) // 2], old[: len(old) // 2])
+    for damaged in (b"", b"not a file of tensors", *halves, *(old[:n] for n in range(0, 200, 7))):
         (tmp_path / "w.pt").write_bytes(damaged)
         with pytest.raises(BundleError, match=r"w\.pt: must "):
             read_published_ridge(tmp_path / "w.pt")

@@ -276,6 +276,14 @@ def test_sizes_of_the_config_are_held_against_the_tensors_all_at_once(tmp_path):
     ("changes", "text"),
     [
         ({"objective_names": THREE}, "`objective_names` must name 19 objectives; got 3 names, 3"),
+        # Names of a repository once reached the terminal, or left a traceback there.
+        *(
+            (
+                {"objective_names": [*THREE[:2], name], "num_objectives": 3},
+                "`objective_names` must be text without control characters; got '",
+            )
+            for name in ("\x1b[31mred", "a\nb", "\ud800")
+        ),
         ({"gating_temperature": "x"}, "`gating_temperature` must be a number above 0; got 'x'"),
         ({"gating_temperature": -1}, "`gating_temperature` must be a number above 0; got -1"),
         ({"gating_n_hidden": 2.5}, "`gating_n_hidden` must be a positive whole number; got 2.5"),
@@ -405,7 +413,7 @@ def test_a_name_that_is_nowhere_is_refused(hub, tmp_path):
         RewardModel.load("no-one/nothing")
     # A folder `runs` is here, so `runs/one` means a path.
     (tmp_path / "runs").mkdir()
-    for path in ("runs/one", "one", "./a/b", str(tmp_path / "a"), "x" * 300):
+    for path in ("runs/one", "one", "./a/b", "~nobody.here/a", str(tmp_path / "a"), "x" * 300):
         with pytest.raises(BundleError, match=r"no such bundle|cannot be read"):
             RewardModel.load(path)
 
@@ -512,6 +520,15 @@ def test_a_gate_of_any_sizes_gives_its_own_softmax(k, width, hidden, scale, seed
         (
             {"gating": gate(3, 2)},
             r"`gating` 'layers.0.weight' must have shape \(2, 2\); got \(3, 2\)",
+        ),
+        (
+            {"gating": gate(2, 2) | {"layers.0.weight": torch.tensor(1.0)}},
+            r"`gating` 'layers.0.weight' must have shape \(2, 2\); got \(\)",
+        ),
+        # One name of a file once filled the memory.
+        (
+            {"gating": gate(2, 2) | {f"layers.{10**12}.bias": torch.ones(2)}},
+            "'layers.1.bias' is missing",
         ),
         (
             {"gating": gate(2, 2) | {"logit_scale": torch.ones(2)}},

@@ -26,6 +26,10 @@ _SYSTEM_TAG = re.compile(r"\s*\[SYSTEM_PROMPT\](.*?)\[/SYSTEM_PROMPT\]", re.DOTA
 _SYSTEM_BLOCK = re.compile(r"\s*<<SYS>>\n?(.*?)\n?<</SYS>>\s*", re.DOTALL)
 
 
+class ResponseProblem(DataError):
+    """A response, which is the policy's doing, is not one message; its prompt is in order."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Format:
     """How a family of templates marks its messages."""
@@ -205,7 +209,8 @@ def split_chat_text(query: str, prompt: str) -> tuple[Prompt, str]:
         nothing.
 
     Raises:
-        DataError: as `parse_chat_text`; the response begins another message.
+        DataError: as `parse_chat_text`.
+        ResponseProblem: the response begins another message.
 
     Example:
         >>> prompt = "<|user|>\n2+2?</s>\n<|assistant|>\n"
@@ -215,20 +220,30 @@ def split_chat_text(query: str, prompt: str) -> tuple[Prompt, str]:
     body, start = _after_lead(query), _after_lead(prompt)
     rest = body[len(start) :]
     known = _known_format(start or body)
-    if not start or not body.startswith(start) or known.opener.match(rest.lstrip()):
-        messages = _checked(known.parse(body))
-        response = messages.pop().content if messages[-1].role == "assistant" else ""
-        return tuple(messages), response
+    if not start or not body.startswith(start):
+        return _last_taken(_checked(known.parse(body)))
     messages = _checked(known.parse(start))
+    if known.opener.match(rest.lstrip()):
+        try:
+            return _last_taken(_checked(known.parse(body)))
+        except DataError as error:
+            raise ResponseProblem(str(error)) from None
     # Some generation prompts begin the response, with `<think>` for instance.
-    prefix = messages.pop().content if messages[-1].role == "assistant" else ""
+    before, prefix = _last_taken(messages)
     response = _NO_THOUGHT.sub("", prefix + known.without_end(rest, last=True))
     if opened := known.opener.search(response):
-        raise DataError(
+        raise ResponseProblem(
             "chat text: a response must be one message; it begins another with "
             f"{opened[0].strip()!r}"
         )
-    return tuple(messages), response
+    return before, response
+
+
+def _last_taken(messages: list[Message]) -> tuple[Prompt, str]:
+    """Messages without what the assistant said last, and that; empty where it said nothing."""
+    if messages[-1].role != "assistant":
+        return tuple(messages), ""
+    return tuple(messages[:-1]), messages[-1].content
 
 
 def _after_lead(text: str) -> str:

@@ -95,6 +95,8 @@ def files_of(source: DataSource) -> list[DataFile]:
         if not path.exists():
             raise DataError(f"{source.path}: no such file or folder")
         return [_data_file(path.name, source.path, path, source)]
+    except RuntimeError as error:  # `~nobody`
+        raise DataError(f"{source.path}: cannot be read: {error}") from error
     except OSError as error:
         raise DataError(f"{source.path}: cannot be read: {error.strerror}") from error
 

@@ -13,6 +13,7 @@ from armorm.errors import FeatureError
 from armorm.features.attention import NAME, packed_attention, packed_mask
 from armorm.features.checkpoint import (
     QUICKSTART,
+    check_weights,
     checkpoint_digest,
     find_folder,
     first_line,
@@ -332,21 +333,14 @@ def _load_model(
             attn_implementation="eager" if capped else None,
             device_map=device_map,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, by name
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
         )
     except Exception as error:  # safetensors, torch and transformers each have their own
         raise FeatureError(f"{name}: the weights cannot be loaded: {first_line(error)}") from error
-    missing = sorted(info["missing_keys"])
-    if kind == "encoder":  # a pooler on top, which features do not use
-        missing = [key for key in missing if not key.startswith("pooler.")]
-    if missing:
-        shown = ", ".join(f"`{key}`" for key in missing[:3])
-        more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
-        raise FeatureError(
-            f"{name}: the checkpoint must hold all weights of the backbone; it lacks {shown}{more}"
-        )
+    check_weights(name, folder, model, info, kind=kind)
     return model
 
 

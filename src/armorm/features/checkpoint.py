@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from safetensors import safe_open
 
 from armorm.errors import FeatureError, MissingDependency
 from armorm.storage import digest_file, fingerprint
@@ -33,6 +36,9 @@ _TEXT_FILES = (
 )
 _INDEX = "model.safetensors.index.json"
 
+# What transformers 5 and 4.57 call a weight of a decoder's layers.
+_LAYER = re.compile(r"(model\.|transformer\.)?(layers|h)\.\d+\.")
+
 
 def find_folder(
     name: str, revision: str | None, *, patterns: Sequence[str] | None = None
@@ -52,7 +58,7 @@ def find_folder(
             with a revision.
         MissingDependency: the quick-start encoder is not installed.
     """
-    folder = Path(name).expanduser()
+    folder = local_path(name)
     try:
         is_folder = folder.is_dir()
     except OSError as error:  # a name that is too long
@@ -85,6 +91,21 @@ def find_folder(
             f"{first_line(error)}"
         ) from error
     return Path(found), Path(found).name
+
+
+def local_path(name: str) -> Path:
+    """Return a path with the home folder in the place of `~`.
+
+    Args:
+        name: A path, or a hub id.
+
+    Returns:
+        The path; as it is where it names the home of a user who is not there.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
 
 
 def checkpoint_digest(name: str, folder: Path) -> str:
@@ -129,6 +150,57 @@ def weight_files(name: str, folder: Path) -> list[str]:
             f"{name}: there is no `{missing[0]}`; weights are read from safetensors files only"
         )
     return files
+
+
+def check_weights(
+    name: str, folder: Path, model: Any, info: Mapping[str, Any], *, kind: str
+) -> None:
+    """Raise unless a checkpoint held the weights that its config describes.
+
+    Args:
+        name: Of the backbone, for the error.
+        folder: The local folder.
+        model: As transformers loaded it.
+        info: What transformers says of that.
+        kind: `decoder` or `encoder`.
+
+    Raises:
+        FeatureError: weights are missing, or have other shapes; a decoder has more layers.
+    """
+    missing = sorted(info["missing_keys"])
+    if kind == "encoder":  # a pooler on top, which features do not use
+        missing = [key for key in missing if not key.startswith("pooler.")]
+    if missing:
+        shown = ", ".join(f"`{key}`" for key in missing[:3])
+        more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
+        raise FeatureError(
+            f"{name}: the checkpoint must hold all weights of the backbone; it lacks {shown}{more}"
+        )
+    # Transformers 5 adds the shapes to the key, 4.57 does not.
+    misshapen = sorted(k if isinstance(k, str) else k[0] for k in info["mismatched_keys"])
+    if misshapen:
+        key, more = misshapen[0], f"; {len(misshapen) - 1:,} more differ" * (len(misshapen) > 1)
+        raise FeatureError(
+            f"{name}: the weights must have the shapes that the config describes: `{key}` must "
+            f"have shape {tuple(model.state_dict()[key].shape)}, got "
+            f"{_stored_shape(name, folder, key)}{more}"
+        )
+    left = sorted(key for key in info["unexpected_keys"] if _LAYER.match(key))
+    if left and kind == "decoder":
+        raise FeatureError(
+            f"{name}: the config must describe every layer of the checkpoint; it has no place for "
+            f"`{left[0]}`, one of {len(left):,} such weights"
+        )
+
+
+def _stored_shape(name: str, folder: Path, key: str) -> tuple[int, ...] | None:
+    """The shape that a weight of a backbone has in its files, which may prefix its name."""
+    for file in weight_files(name, folder):
+        with safe_open(folder / file, framework="pt") as weights:
+            for stored in weights.keys():  # noqa: SIM118
+                if f".{stored}".endswith(f".{key}"):
+                    return tuple(weights.get_slice(stored).get_shape())
+    return None
 
 
 def read_config(name: str, path: Path, entry: str | None = None) -> dict[str, Any]:

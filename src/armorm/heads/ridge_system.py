@@ -197,10 +197,11 @@ class System:
         """Degrees of freedom that rounding can make of none.
 
         An eigenvalue of M is off by up to a rounding of the largest, and counts as
-        alpha / (L + alpha) degrees that are left.
+        alpha / (L + alpha) degrees that are left: at most one, as all s of them at most s.
         """
         rounding = float(np.finfo(np.float64).eps * np.trace(self._matrix))
-        return 1e-9 * self.n + (rounding / alpha if alpha > 0 else 0.0)
+        made = min(rounding / alpha, len(self._matrix)) if alpha > 0 else 0.0
+        return 1e-9 * self.n + made
 
     def _residual(
         self,

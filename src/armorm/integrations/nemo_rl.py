@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from armorm.data.chat_text import is_chat_text
 from armorm.errors import ArmormError, DataError, MissingDependency, nearest
 from armorm.features.interface import Unused
 from armorm.integrations.rows import EMPTY, as_messages, as_prompt, conversation_of
+from armorm.integrations.settings import finite_number
 from armorm.integrations.shared import Row, RowScorer
 
 NAME = "armorm.integrations.nemo_rl.RewardEnvironment"
@@ -65,7 +67,8 @@ class ObjectiveEnvironment:
                 `unscored`: the reward of a row that cannot be scored.
 
         Raises:
-            ValueError: no `bundle`; a setting that does not exist; as `RowScorer`.
+            ValueError: no `bundle`; a setting that does not exist or cannot be read; as
+                `RowScorer`.
         """
         known = {name: v for name, v in config.items() if name in _SETTINGS}
         for name in config:
@@ -77,8 +80,15 @@ class ObjectiveEnvironment:
         if not known.get("bundle"):
             raise ValueError("`env.armorm.bundle` must be the folder or hub id of a bundle")
         unscored = known.get("unscored")
-        self._unscored = None if unscored is None else float(unscored)
+        self._unscored = (
+            None if unscored is None else finite_number("env.armorm.unscored", unscored)
+        )
         self._objectives = known.get("objectives", False)
+        if isinstance(self._objectives, str) or self._objectives in ([], ()):
+            raise ValueError(
+                "`env.armorm.objectives` must be true, false or a list of names; got "
+                f"{self._objectives!r}"
+            )
         self._scorer = RowScorer(
             known["bundle"],
             device=known.get("device") or "auto",
@@ -215,6 +225,8 @@ def _row(log: Sequence[Mapping[str, Any]], where: str) -> Row:
     messages = as_messages(log, where=where)
     if len(messages) < 2 or messages[-1]["role"] != "assistant":
         raise DataError(f"{where}: must be a prompt and a response; got {len(messages)} messages")
-    prompt = as_prompt(messages[:-1], where=where)
+    before = messages[:-1]
+    rendered = is_chat_text(before[0]["content"])
+    prompt = as_prompt("".join(m["content"] for m in before) if rendered else before, where=where)
     response = messages[-1]["content"]
     return conversation_of(prompt, response) if response.strip() else Unused(EMPTY)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from armorm.data.chat_text import split_chat_text
-from armorm.errors import ArmormError, DataError
+from armorm.data.chat_text import ResponseProblem, split_chat_text
+from armorm.errors import DataError
 from armorm.features.interface import Unused
 from armorm.integrations.rows import EMPTY, conversation_of
 from armorm.integrations.settings import scorer_from_environment, unscored_from_environment
@@ -41,7 +41,7 @@ def reward_func(
 
     Returns:
         `rewards` of shape (n,); `scores` of shape (n,) in 0..1: sigmoid(beta * reward), beta of
-        the gating where the model has one, else 1; `extra_logs`: every objective and
+        the gating where the model weighs by one, else 1; `extra_logs`: every objective and
         `armorm/unscored`, each of shape (n,), the same names in every call.
 
     Raises:
@@ -52,7 +52,7 @@ def reward_func(
     del labels, kwargs
     try:
         return _rewards(queries, prompts)
-    except (ArmormError, ValueError) as error:
+    except Exception as error:
         # OpenRLHF notes a failing reward function at level INFO and goes on without a reward.
         LOGGER.error("no rewards: %s", error)
         raise
@@ -82,7 +82,10 @@ def _rewards(queries: Sequence[str], prompts: Sequence[str]) -> dict[str, Any]:
 
 def _row(query: str, prompt: str, *, drop_system: bool) -> Row:
     """The conversation of a query."""
-    messages, response = split_chat_text(query, prompt)
+    try:
+        messages, response = split_chat_text(query, prompt)
+    except ResponseProblem:
+        return Unused("response that begins another message")
     kept: Prompt = tuple(m for m in messages if not (drop_system and m.role == "system"))
     if not kept or kept[-1].role != "user":
         raise DataError("reward_func: the prompt must end with a 'user' message; it has none")
@@ -90,7 +93,9 @@ def _row(query: str, prompt: str, *, drop_system: bool) -> Row:
 
 
 def _beta(scorer: RowScorer) -> float:
-    """Steepness of the preference probability; 1 where there is none."""
+    """Steepness of the preference probability; 1 where none was learned for these scores."""
+    if scorer.weights is not None:
+        return 1.0
     bundle: Any = getattr(scorer.scorer(), "bundle", None)
     return float(getattr(bundle, "beta", None) or 1.0)
 

@@ -22,8 +22,7 @@ def as_prompt(value: Any, *, where: str) -> Prompt:
     Args:
         value: Text, which becomes one user message, or is parsed where it begins as a chat
             template does; or messages (list, tuple or array of mappings), the content of each
-            a text or a list of `{"type": "text"}` parts. Where the first message holds a
-            rendered prompt, as NeMo-RL keeps it, all of them are one.
+            a text or a list of `{"type": "text"}` parts.
         where: Starts the error message.
 
     Returns:
@@ -34,11 +33,8 @@ def as_prompt(value: Any, *, where: str) -> Prompt:
     """
     try:
         if isinstance(value, str):
-            return _from_text(value)
-        messages = as_messages(value, where=where)
-        if messages and is_chat_text(messages[0]["content"]):
-            return _from_text("".join(m["content"] for m in messages))
-        return parse_prompt(messages, "prompt")
+            return _from_text(value, where)
+        return parse_prompt(as_messages(value, where=where), "prompt")
     except RowProblem as problem:
         raise DataError(f"{where}: {problem.text}") from None
 
@@ -96,11 +92,15 @@ def conversation_of(prompt: Prompt, completion: Any) -> Conversation | Unused:
         return Unused(problem.reason)
 
 
-def _from_text(text: str) -> Prompt:
+def _from_text(text: str, where: str) -> Prompt:
     """A prompt from a text, rendered or plain."""
     if not is_chat_text(text):
         return parse_prompt(text, "prompt")
-    return parse_prompt([m._asdict() for m in parse_chat_text(text)], "prompt")
+    try:
+        messages = parse_chat_text(text)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    return parse_prompt([m._asdict() for m in messages], "prompt")
 
 
 def _text_of(content: Any, where: str) -> str:

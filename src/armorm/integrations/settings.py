@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import os
+import threading
 from collections.abc import Mapping
 
 from armorm.integrations.shared import RowScorer
@@ -39,7 +40,6 @@ def scorer_from_environment() -> RowScorer:
     )
 
 
-@functools.lru_cache(maxsize=8)
 def cached_scorer(
     bundle: str,
     *,
@@ -63,6 +63,22 @@ def cached_scorer(
     Raises:
         ValueError: `values` is neither 'debiased' nor 'raw'.
     """
+    with _MAKING:  # the cache alone would let two threads that come first make one each
+        return _scorer_of(bundle, device, backbone, weights, values)
+
+
+_MAKING = threading.Lock()
+
+
+@functools.lru_cache(maxsize=8)
+def _scorer_of(
+    bundle: str,
+    device: str,
+    backbone: str | None,
+    weights: tuple[tuple[str, float], ...] | None,
+    values: str,
+) -> RowScorer:
+    """As `cached_scorer`."""
     named = None if weights is None else dict(weights)
     return RowScorer(bundle, device=device, backbone=backbone, weights=named, values=values)
 
@@ -77,7 +93,7 @@ def unscored_from_environment() -> float | None:
         ValueError: it is set and no finite number.
     """
     text = os.environ.get("ARMORM_UNSCORED", "").strip()
-    return _number("ARMORM_UNSCORED", text) if text else None
+    return finite_number("ARMORM_UNSCORED", text) if text else None
 
 
 def parse_weights(text: str) -> dict[str, float]:
@@ -101,7 +117,7 @@ def parse_weights(text: str) -> dict[str, float]:
             found = json.loads(text)
         except ValueError as error:
             raise ValueError(f"`ARMORM_WEIGHTS` must be a JSON object; {error}") from None
-        return {str(name): _number("ARMORM_WEIGHTS", value) for name, value in found.items()}
+        return {str(name): finite_number("ARMORM_WEIGHTS", value) for name, value in found.items()}
     weights: dict[str, float] = {}
     for pair in text.split(","):
         name, equals, value = pair.rpartition("=")
@@ -110,7 +126,7 @@ def parse_weights(text: str) -> dict[str, float]:
                 "`ARMORM_WEIGHTS` must be name=number,name=number, every name once; "
                 f"got {pair.strip()!r}"
             )
-        weights[name.strip()] = _number("ARMORM_WEIGHTS", value)
+        weights[name.strip()] = finite_number("ARMORM_WEIGHTS", value)
     return weights
 
 
@@ -131,12 +147,23 @@ def check_names(names: tuple[str, ...], reserved: Mapping[str, str]) -> None:
             )
 
 
-def _number(variable: str, value: object) -> float:
-    """A finite number, or an error that names the variable."""
+def finite_number(setting: str, value: object) -> float:
+    """Return a setting as a number.
+
+    Args:
+        setting: Its name, for the error.
+        value: What was given.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: it is none, or not finite.
+    """
     try:
         number = float(value)  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError):
         number = math.nan
     if isinstance(value, bool) or not math.isfinite(number):
-        raise ValueError(f"`{variable}` must be a finite number; got {value!r}")
+        raise ValueError(f"`{setting}` must be a finite number; got {value!r}")
     return number

@@ -131,6 +131,8 @@ class RowScorer:
     """What the value of an objective is; one of `VALUES`."""
     unused: Counter[str] = field(default_factory=Counter, init=False)
     """Rows that could not be scored, by reason."""
+    truncated: int = field(default=0, init=False)
+    """Rows that were scored without the beginning of their prompt, as the bundle's recipe says."""
     _loaded: Scorer | None = field(default=None, init=False, repr=False)
     _loading: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _collecting: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -229,6 +231,7 @@ class RowScorer:
         values: list[tuple[float, ...] | None] = [None] * len(rows)
         if usable:
             found = scorer.score(usable)
+            self._count_truncated(int((found.n_truncated > 0).sum()), len(rows))
             table = self._values(scorer, found).tolist()
             places = [i for i, reason in enumerate(reasons) if reason is None]
             for i, one, of in zip(places, found.score.tolist(), table, strict=True):
@@ -289,6 +292,16 @@ class RowScorer:
                     reason,
                 )
             self.unused[reason] += n
+
+    def _count_truncated(self, n: int, n_rows: int) -> None:
+        """Count rows that were cut; it is said the first time."""
+        if n and not self.truncated:
+            LOGGER.warning(
+                "%d of %d rows are truncated from the left; said once, then only counted",
+                n,
+                n_rows,
+            )
+        self.truncated += n
 
 
 def device_of_rank(device: str, *, n_devices: int | None = None) -> str:

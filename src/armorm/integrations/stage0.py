@@ -17,15 +17,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from armorm.errors import DataError, FeatureError, MissingDependency, nearest
+from armorm.errors import DataError, FeatureError, MissingDependency, StorageError, nearest
 from armorm.features.chat import tokenize_conversations
 from armorm.features.checkpoint import find_folder, first_line
 from armorm.features.interface import Unused
 from armorm.features.template import check_tokenizer
-from armorm.storage import whole_folder
+from armorm.storage import check_writable, storage_errors, whole_folder
 from armorm.types import PreferencePair
 
 _PART = 1024  # pairs that are tokenised at a time; token ids are kept as int32
+
+_SAVED = (".json", ".jinja", ".safetensors", ".txt", ".model")  # by `save_pretrained`
 
 FULL: dict[str, Any] = {
     "learning_rate": 2e-6,
@@ -82,7 +84,7 @@ def train_backbone(
     Args:
         backbone: Local folder or hub id of a causal model with a chat template.
         pairs: What `read_pairs` returns.
-        folder: Where the backbone is saved; an older one of that name is replaced.
+        folder: Where the backbone is saved; an older one there is replaced.
         lora: Rank of the adapter; None trains all weights.
         pad_token: Token of the vocabulary that pads. It must not end conversations: the
             classifier takes trailing padding off, and the token that the score is trained at
@@ -99,8 +101,9 @@ def train_backbone(
         DataError: no pair is left.
         ValueError: `lora` below 1; the padding token is not in the vocabulary, is missing, or
             ends conversations (another one is named); a setting that RewardConfig does not
-            have; the backbone has no causal architecture.
-        StorageError: the folder cannot be written.
+            have, or that would change the tokens; `max_length` below 2; the backbone has no
+            causal architecture.
+        StorageError: the folder cannot be written, or holds other files.
 
     Source:
         arXiv 2406.12845, section 4.1, names the backbone; its training script is the one that
@@ -110,8 +113,10 @@ def train_backbone(
     if lora is not None and lora < 1:
         raise ValueError(f"`lora` must be a rank of 1 or more; got {lora}")
     chosen = {**(FULL if lora is None else LORA), **(settings or {})}
+    _check_settings(chosen)
     max_length = chosen.pop("max_length")
     folder = Path(folder)
+    _check_folder(folder.resolve())
     source, _ = find_folder(backbone, None)
     tokenizer = _tokenizer(backbone, source)
     rows, dropped = _token_ids(tokenizer, pairs, max_length, datasets)
@@ -135,6 +140,32 @@ def train_backbone(
         n_steps=int(trainer.state.global_step),
         history=[dict(entry) for entry in trainer.state.log_history],
     )
+
+
+def _check_settings(chosen: Mapping[str, Any]) -> None:
+    """Raise for settings that TRL would take and that would spoil the backbone."""
+    for name in ("pad_token", "eos_token", "chat_template_path"):
+        if name in chosen:
+            use = "; use the argument `pad_token`" if name == "pad_token" else ""
+            raise ValueError(
+                f"`settings` must not hold {name!r}, which would change the tokens after they "
+                f"are made{use}"
+            )
+    length = chosen["max_length"]
+    if not isinstance(length, int) or isinstance(length, bool) or length < 2:
+        raise ValueError(f"`max_length` must be a whole number of 2 or more; got {length!r}")
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise, before the training, where the backbone could not be saved or would replace more."""
+    with storage_errors(folder):
+        files = list(folder.iterdir()) if folder.exists() else []
+    if others := [f.name for f in files if f.is_dir() or f.suffix not in _SAVED]:
+        raise StorageError(
+            f"{folder}: a backbone replaces the whole folder; this one holds other files, "
+            f"{min(others)!r} among them"
+        )
+    check_writable(folder.with_name(f"{folder.name}.part"))  # it is written there, and renamed
 
 
 def _packages() -> tuple[Any, Any, Any]:
@@ -210,8 +241,9 @@ def _pad_token(tokenizer: Any, rows: Any, asked: str | None) -> str:
 
 def _config(trl: Any, folder: Path, chosen: Mapping[str, Any], pad: str) -> Any:
     """TRL's configuration."""
+    place = folder.resolve()
     own: dict[str, Any] = {
-        "output_dir": str(folder.with_name(f"{folder.name}-checkpoints")),
+        "output_dir": str(place.with_name(f"{place.name}-checkpoints")),
         "report_to": "none",
         # Rows are tokenised and filtered already.
         "max_length": None,

@@ -133,8 +133,10 @@ def reward_weights(
             conversations; debiased values of a model with fixed weights.
     """
     made = [getattr(f, "armorm_memo", None) for f in functions]
-    if not functions or any(not isinstance(memo, _Memo) for memo in made):
-        raise ValueError("`functions` must be what `objective_reward_functions` returned")
+    if not functions or any(not isinstance(m, _Memo) or m is not made[0] for m in made):
+        raise ValueError(
+            "`functions` must be what one call of `objective_reward_functions` returned"
+        )
     names = [str(getattr(f, "armorm_objective", "")) for f in functions]
     if (weights is None) == (conversations is None):
         raise ValueError("give one of `weights` and `conversations`")
@@ -262,6 +264,7 @@ def _rows(prompts: Sequence[Any], completions: Sequence[Any]) -> list[Row]:
     """Conversations of a batch; prompts repeat, and each is read once."""
     known: dict[int, Any] = {}
     rows: list[Row] = []
+    prompts = list(prompts)  # kept, as a column that makes its rows anew gives ids out twice
     for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
         if id(prompt) not in known:
             known[id(prompt)] = as_prompt(prompt, where=f"prompts[{i}]")

@@ -14,6 +14,7 @@ from armorm.integrations.rows import as_prompt, conversation_of
 from armorm.integrations.settings import (
     cached_scorer,
     check_names,
+    finite_number,
     scorer_from_environment,
     unscored_from_environment,
 )
@@ -168,13 +169,22 @@ class _Settings:
                 )
             return scorer_from_environment()
         weights = kept.pop("weights", None)
-        named = None if weights is None else tuple((n, float(w)) for n, w in weights.items())
-        return cached_scorer(kept.pop("bundle"), weights=named, **kept)
+        if weights is not None and not isinstance(weights, Mapping):
+            raise ValueError(
+                f"`reward_kwargs.weights` must be a mapping of name to number; got {weights!r}"
+            )
+        if weights is not None:
+            kept["weights"] = tuple(
+                (name, finite_number("reward_kwargs.weights", w)) for name, w in weights.items()
+            )
+        return cached_scorer(kept.pop("bundle"), **kept)
 
     def unscored(self) -> float | None:
         """Reward of a row that cannot be scored."""
         given = self._given.get("unscored")
-        return unscored_from_environment() if given is None else float(given)
+        if given is None:
+            return unscored_from_environment()
+        return finite_number("reward_kwargs.unscored", given)
 
     def prompt(self, extra_info: Mapping[str, Any] | None) -> Prompt:
         """The prompt of a row."""

@@ -28,7 +28,14 @@ from armorm.model.tensors import (
     read_tensors,
     tensor_bytes,
 )
-from armorm.storage import digest_file, fingerprint, json_bytes, storage_errors, whole_folder
+from armorm.storage import (
+    check_writable,
+    digest_file,
+    fingerprint,
+    json_bytes,
+    storage_errors,
+    whole_folder,
+)
 from armorm.types import Scale
 
 SCHEMA = 1
@@ -185,16 +192,17 @@ def save_bundle(bundle: Bundle, folder: Path, *, card: str) -> None:
 
 
 def check_bundle_folder(folder: Path) -> None:
-    """Refuse to replace a folder that holds more than a bundle.
+    """Refuse a folder that cannot be written, or holds more than a bundle.
 
     Args:
         folder: Where a bundle is to be saved; need not exist.
 
     Raises:
         BundleError: it holds files that are not a bundle's.
-        StorageError: it is a file, or cannot be read.
+        StorageError: it is a file, cannot be read, or cannot be written.
     """
     if not folder.exists():
+        check_writable(folder / FACTS)
         return
     with storage_errors(folder):  # a file is not replaced either
         own = {FACTS, HEADS, BASELINES, STATISTICS, CARD}
@@ -204,6 +212,7 @@ def check_bundle_folder(folder: Path) -> None:
             f"{folder}: a bundle replaces the whole folder; this one holds other files, "
             f"{min(others)!r} among them"
         )
+    check_writable(folder / FACTS)
 
 
 def load_bundle(folder: Path) -> Bundle:

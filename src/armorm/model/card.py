@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -31,8 +32,8 @@ def model_card(bundle: Bundle) -> str:
         f"# {bundle.name}",
         "",
         f"An interpretable reward model with {len(bundle.objectives)} named objectives on the "
-        f"frozen backbone `{backbone['name']}`. Its score is a sum of contributions, one an "
-        "objective; a gating network weighs the objectives by the prompt (arXiv 2406.12845).",
+        f"frozen backbone `{backbone_label(backbone)}`. Its score is a sum of contributions, one "
+        "an objective; a gating network weighs the objectives by the prompt (arXiv 2406.12845).",
         "",
         "```python",
         "from armorm import RewardModel",
@@ -48,6 +49,23 @@ def model_card(bundle: Bundle) -> str:
         *_limits(bundle),
     ]
     return "\n".join(lines) + "\n"
+
+
+def backbone_label(backbone: Mapping[str, Any]) -> str:
+    """Return what others know a backbone by: its hub id, or its folder without the path.
+
+    Args:
+        backbone: Facts.
+
+    Returns:
+        The name.
+
+    Example:
+        >>> backbone_label({"name": "/home/me/models/qwen", "revision": None})
+        'qwen'
+    """
+    name = str(backbone["name"])
+    return name if backbone["revision"] is not None else Path(name).name or name
 
 
 def _objectives(bundle: Bundle) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from armorm.errors import BundleError
-from armorm.features.checkpoint import find_folder
+from armorm.features.checkpoint import find_folder, local_path
 from armorm.model.bundle import BASELINES, CARD, FACTS, HEADS, STATISTICS, Bundle, load_bundle
 from armorm.model.released import is_released_layout, released_bundle
 
@@ -44,7 +44,7 @@ def find_model(path: str | Path) -> Found:
         FeatureError: there is neither such a folder nor a hub repository that can be reached.
     """
     name = str(path)
-    folder = Path(name).expanduser()
+    folder = local_path(name)
     hub = None if _is_local(folder) else _HUB_ID.fullmatch(name)
     if hub is not None and not _is_local(Path(hub["owner"])):
         return _find_on_hub(hub["name"], hub["revision"])

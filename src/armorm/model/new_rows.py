@@ -99,7 +99,8 @@ def read_new_rows(
             f"{path}: the ratings must be of one source; found {_listed(sources)}: give one file a "
             "source, or one name for all"
         )
-    every = {cell.source: scales for cell in found.coverage} or {source or "": scales}
+    # Without a rating that can be read there are no sources either; what is wrong is said then.
+    every: Scales | None = {cell.source: scales for cell in found.coverage} or None
     drops = Drops()
     rows = read_rated([replace(data, ignore=ignored)], every, bad_rows=bad_rows, drops=drops)
     return NewRows(

@@ -46,7 +46,7 @@ def add_source(bundle: Bundle, rows: Statistics, *, scales: Scales) -> Bundle:
         if source in sums.sources:
             raise ValueError(
                 f"`rows` must be of new sources; {source!r} is in the statistics of the bundle, "
-                "and its rows would count twice: drop it first"
+                "and its rows would count twice: give other rows another source, or drop it first"
             )
     new = counts_of(rows)
     for source, counts in new.items():

@@ -22,7 +22,14 @@ LINK = f"https://huggingface.co/datasets/{HUB}"
 SCALES = {"argilla-overall_quality": Scale(1, 5)}
 """Objective -> scale."""
 
-COLUMNS = ("chosen", "chosen_rating", "rejected", "rejected_rating")
+COLUMNS = (
+    "chosen.role",
+    "chosen.content",
+    "chosen_rating",
+    "rejected.role",
+    "rejected.content",
+    "rejected_rating",
+)
 """What a record must have."""
 
 

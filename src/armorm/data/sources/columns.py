@@ -43,16 +43,20 @@ def _has(value: Any, path: Sequence[str]) -> bool:
 
 
 def _found(record: Mapping[str, Any], missing: Sequence[str]) -> list[str]:
-    """Names at the top, and inside the objects where a name is missing."""
+    """Names at the top, and inside the last object on the way to each name that is missing."""
     names = list(record)
-    for parent in dict.fromkeys(name.rpartition(".")[0] for name in missing):
+    for name in missing:
         inside: Any = record
-        for part in parent.split("."):
-            inside = inside.get(part) if isinstance(inside, Mapping) else None
+        place = ""
+        for part in name.split("."):
+            if not isinstance(inside, Mapping) or part not in inside:
+                break
+            inside = inside[part]
             inside = inside[0] if isinstance(inside, list) and inside else inside
-        if isinstance(inside, Mapping):
-            names += [f"{parent}.{name}" for name in inside]
-    return names
+            place += f"{part}."
+        if place and isinstance(inside, Mapping):
+            names += [f"{place}{key}" for key in inside]
+    return list(dict.fromkeys(names))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -54,10 +54,11 @@ def convert_set(
 ) -> Converted:
     """Convert a published data set to a file that the readers take without a mapping.
 
-    Rows get the name of the set as `source` and `<name>-<record>` as id, `<name>-<record>-<n>`
-    where a record gives several. Ratings stay raw. Two rows of the same texts are both kept:
-    several people may have rated one response. Memory: a row group, and about 100 bytes
-    a row to count the repeated ones.
+    Rows get the name of the set as `source` and `<file>-<record>` as id, `<file>-<record>-<n>`
+    where a record gives several; `<file>` is the name of `output` without its ending, so that
+    two splits of a set can be used side by side. Ratings stay raw. Two rows of the same texts
+    are both kept: several people may have rated one response. Memory: a row group, and about
+    100 bytes a row to count the repeated ones.
 
     Args:
         published: The data set.
@@ -83,7 +84,7 @@ def convert_set(
     where = published_source(published) if source is None else source
     whole = where.path == HUB + published.hub and limit is None
     expected = published.n_rows if whole else None
-    run = _Conversion(published, expected, bad_rows=bad_rows, progress=progress)
+    run = _Conversion(published, expected, output.stem, bad_rows=bad_rows, progress=progress)
     check_ending(output)
     check_writable(output)
     files = files_of(where)
@@ -167,7 +168,8 @@ def _key(published: PublishedSet, record: Record) -> object:
     """What the records of a group agree on; None where a record is one of its own."""
     if not published.group_by or not isinstance(record.value, Mapping):
         return None
-    return [record.value.get(name) for name in published.group_by]
+    found = [record.value.get(name) for name in published.group_by]
+    return None if None in found else found
 
 
 class _Conversion:
@@ -177,6 +179,7 @@ class _Conversion:
         self,
         published: PublishedSet,
         expected: int | None,
+        prefix: str,
         *,
         bad_rows: str,
         progress: Callable[[int, int], None] | None,
@@ -187,6 +190,7 @@ class _Conversion:
         self.n_records = self.n_rows = self.n_repeated = 0
         self._published = published
         self._expected = expected or 0
+        self._prefix = prefix
         self._stop = bad_rows == "stop"
         self._progress = progress
         self._parser = RowParser(DataSource(published.name), {published.name: published.scales})
@@ -202,7 +206,7 @@ class _Conversion:
             return
         for number, item in enumerate(made, 1):
             tail = f"-{number}" if len(made) > 1 else ""
-            checked = self._checked(item, f"{self._published.name}-{first}{tail}")
+            checked = self._checked(item, f"{self._prefix}-{first}{tail}")
             if isinstance(checked, RowProblem):
                 self._drop(file, group, checked, 1)
             else:

@@ -36,7 +36,13 @@ SETS = (
         licence="cc-by-4.0",
         link="https://huggingface.co/datasets/nvidia/HelpSteer3",
         n_rows=None,
-        columns=("context", "response1", "response2", "overall_preference"),
+        columns=(
+            "context.role",
+            "context.content",
+            "response1",
+            "response2",
+            "overall_preference",
+        ),
         convert=from_each(_pair),
         note="40,476 records in both splits, 95% of them in train; an overall preference of 0 "
         "is a tie and dropped.",

@@ -90,8 +90,6 @@ SETS = (
         n_rows=None,
         columns=("split", "prompt", "response_1", "response_2", "preference_strength"),
         convert=from_each(_preference),
-        note="9,125 records, both splits in one file, of which `train` is used; ties dropped; "
-        "on the hub it is a folder, not a configuration: fetch preference/preference.jsonl.gz "
-        "and give it as `--from`.",
+        note="9,125 records, both splits in one file, of which `train` is used; ties dropped.",
     ),
 )

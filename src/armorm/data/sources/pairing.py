@@ -118,7 +118,7 @@ def index(record: Mapping[str, Any], name: str) -> int:
         RowProblem: there is no such field; it is another number or no number.
     """
     found = value(record, name)
-    if isinstance(found, bool) or found not in (0, 1):
+    if isinstance(found, bool) or found not in (0, 1, "0", "1"):  # a table of text has texts
         raise RowProblem("label not 0 or 1", f"`{name}` must be 0 or 1; got {short(found)}")
     return int(found)
 

@@ -41,6 +41,8 @@ def _pair(
 def _flag(record: Mapping[str, Any], name: str) -> bool:
     """Return whether a response is safe."""
     found = value(record, name)
+    if isinstance(found, str):  # a table of text
+        found = {"true": True, "false": False}.get(found.lower(), found)
     if not isinstance(found, bool):
         raise RowProblem(
             "flag not true or false", f"`{name}` must be true or false; got {short(found)}"

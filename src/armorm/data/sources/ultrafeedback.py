@@ -32,8 +32,12 @@ SCALES = {
 }
 """Objective -> scale."""
 
-COLUMNS = ("instruction", "completions.response", "completions.annotations")
-"""What a record must have."""
+COLUMNS = (
+    "instruction",
+    "completions.response",
+    *(f"completions.annotations.{name}.Rating" for name in ASPECTS),
+)
+"""What a record must have, for pairs too."""
 
 
 def completions_of(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -93,7 +97,7 @@ SETS = (
         licence="mit",
         link=LINK,
         n_rows=255_868,
-        columns=COLUMNS,
+        columns=(*COLUMNS, "completions.overall_score", "completions.custom_system_prompt"),
         convert=_convert,
         scales=SCALES,
         note="Each response was written under a system prompt of its own, which is kept; "

@@ -59,7 +59,14 @@ SETS = (
         licence="mit",
         link="https://huggingface.co/datasets/argilla/ultrafeedback-binarized-preferences-cleaned",
         n_rows=60_917,
-        columns=("chosen", "rejected", "chosen-rating", "rejected-rating"),
+        columns=(
+            "chosen.role",
+            "chosen.content",
+            "chosen-rating",
+            "rejected.role",
+            "rejected.content",
+            "rejected-rating",
+        ),
         convert=from_each(_cleaned),
         note="The reference set of the debias according to the authors' blog (the README of "
         "their code names `rlhflow-ultrafeedback`); without TruthfulQA's prompts.",

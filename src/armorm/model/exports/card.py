@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from armorm.model.bundle import Bundle
+from armorm.model.card import backbone_label
 from armorm.model.exports.parity import Difference
 from armorm.model.exports.plan import ExportPlan
 
@@ -28,7 +29,8 @@ _USES = {
             "Transformers 4.57 and 5",
             "`AutoModelForSequenceClassification.from_pretrained(path, trust_remote_code=True)`; "
             "`logits` (B, 1), `score`, `rewards`, `gating_output`, `prompt_embedding`, "
-            "`hidden_state`",
+            "`hidden_state`. Without `trust_remote_code` Transformers takes its own classifier and "
+            "a random head",
         ),
         ("armorm", '`RewardModel.load("path")`: no code of the folder is run'),
         (
@@ -108,7 +110,7 @@ def export_card(plan: ExportPlan, differences: Sequence[Difference], notes: Sequ
         f"# {bundle.name}: {to}",
         "",
         f"A reward model with {len(bundle.objectives)} named objectives on the frozen backbone "
-        f"`{bundle.backbone['name']}` (arXiv 2406.12845). This export is {_WHAT[to]}.",
+        f"`{backbone_label(bundle.backbone)}` (arXiv 2406.12845). This export is {_WHAT[to]}.",
         "",
         *_code(plan),
         *_uses(to),

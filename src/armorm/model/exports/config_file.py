@@ -19,9 +19,12 @@ _OWN = (
     "num_labels",
     "num_objectives",
     "objective_names",
+    "objective_scales",
+    "preference_beta",
     "problem_type",
     "torch_dtype",
     "transformers_version",
+    "value_head_prefix",
 )
 """What another layout or another machine wrote, and an export states anew or leaves out."""
 

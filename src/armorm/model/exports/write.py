@@ -17,6 +17,7 @@ from armorm.model.bundle import (
     save_bundle,
     scales_as_json,
 )
+from armorm.model.card import backbone_label
 from armorm.model.exports.card import export_card
 from armorm.model.exports.checkpoint import write_weights
 from armorm.model.exports.checks import DTYPES
@@ -26,7 +27,7 @@ from armorm.model.exports.plan import Checkpoint, ExportPlan, ExportSettings, pl
 from armorm.model.exports.reload import export_outputs, reread_ids
 from armorm.model.exports.tokenizer_files import write_tokenizer
 from armorm.model.reward import ConversationLike, RewardModel, shortest
-from armorm.storage import json_bytes, whole_folder
+from armorm.storage import check_writable, json_bytes, whole_folder
 
 FACTS = "armorm_export.json"
 """What an export is, for armorm and for people; a `head` is a bundle and has its facts."""
@@ -89,8 +90,9 @@ def export_model(
         What was compared, and the largest differences.
 
     Raises:
-        BundleError: an intercept, an encoder, a folder with other files; the export does not
-            load or does not score as the model does, and then nothing is left of it.
+        BundleError: an intercept, an encoder, a folder with other files or with the backbone
+            of the model; the export does not load or does not score as the model does, and
+            then nothing is left of it.
         DataError: a row is no conversation.
         FeatureError: the chat template or the tokenizer lacks what the layout needs.
         StorageError: the disk is full or cannot be written.
@@ -125,6 +127,11 @@ def write_export(
     """
     target = Path(folder)
     check_export_folder(target, plan.settings.to)
+    if plan.checkpoint is not None and plan.checkpoint.source.resolve() == target.resolve():
+        raise BundleError(
+            f"{target}: holds the backbone of the model, which an export there would replace; "
+            "give another folder"
+        )
     try:
         with whole_folder(target) as part:
             differences, notes = _written(plan, part, progress)
@@ -148,7 +155,7 @@ def check_export_folder(folder: Path, to: str) -> None:
 
     Raises:
         BundleError: it holds files that an export did not write.
-        StorageError: it is a file, or cannot be read.
+        StorageError: it is a file, cannot be read, or cannot be written.
     """
     if to == "head" or not folder.is_dir():
         check_bundle_folder(folder)
@@ -163,6 +170,7 @@ def check_export_folder(folder: Path, to: str) -> None:
             f"{folder}: an export replaces the whole folder; this one holds other files, "
             f"{min(others)!r} among them"
         )
+    check_writable(folder / FACTS)
 
 
 def _written(
@@ -262,7 +270,8 @@ def _facts(plan: ExportPlan, files: Sequence[str]) -> dict[str, Any]:
         "coefficients": None
         if weights is None
         else dict(zip(bundle.objectives, map(shortest, weights.tolist()), strict=True)),
-        "backbone": {key: bundle.backbone[key] for key in ("name", "revision", "digest", "dtype")},
+        "backbone": {key: bundle.backbone[key] for key in ("revision", "digest", "dtype")}
+        | {"name": backbone_label(bundle.backbone)},
         **_head_facts(plan),
         "files": list(files),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def read_released_config(path: Path) -> ReleasedConfig:
 
     Raises:
         BundleError: no JSON object; a size, the temperature or a scale that is none; there
-            are not k distinct objective names.
+            are not k distinct objective names that are text.
     """
     config = read_json(path)
     k, width = _size(path, config, "num_objectives"), _size(path, config, "hidden_size")
@@ -125,6 +126,10 @@ def _objectives(path: Path, config: Mapping[str, Any], k: int) -> tuple[str, ...
         raise BundleError(
             f"{path}: `objective_names` must name {k} objectives; got {len(names)} names, "
             f"{len(set(names))} of them different"
+        )
+    if odd := [n for n in names if any(unicodedata.category(c) in ("Cc", "Cs") for c in n)]:
+        raise BundleError(
+            f"{path}: `objective_names` must be text without control characters; got {odd[0]!r}"
         )
     return tuple(str(name) for name in names)
 

@@ -16,6 +16,7 @@ from armorm.heads.gating import GatingNetwork
 from armorm.model.bundle import Bundle, Scales
 from armorm.model.released.checkpoint import GATING, TRANSFORM, WEIGHT, read_heads
 from armorm.model.released.config import read_released_config
+from armorm.model.scores import shortest
 
 _LAYER = re.compile(r"layers\.(\d+)\.(weight|bias)")
 _LOGIT_SCALE = "logit_scale"
@@ -115,7 +116,7 @@ def bundle_from_heads(
         gating=network,
         beta=beta,
         backbone=dict(backbone),
-        score_scale=float(scale[0]),
+        score_scale=shortest(float(scale[0])),
     )
 
 
@@ -123,8 +124,8 @@ def _network(
     gating: Mapping[str, Tensor], temperature: float, *, width: int, k: int
 ) -> GatingNetwork:
     """The gate with its tensors, after a check of their names, shapes and values."""
-    numbers = [int(found[1]) for name in gating if (found := _LAYER.fullmatch(name))]
-    n_layers = max(numbers, default=0) + 1
+    numbers = {found[1] for name in gating if (found := _LAYER.fullmatch(name))}
+    n_layers = max(len(numbers), 1)  # not the largest number: a file may name any
     wanted = {f"layers.{i}.{part}" for i in range(n_layers) for part in ("weight", "bias")}
     wanted.add(_LOGIT_SCALE)
     if odd := sorted(wanted ^ set(gating)):
@@ -132,7 +133,7 @@ def _network(
             "`gating` must hold `layers.0.weight`, `layers.0.bias` and so on, and `logit_scale`; "
             f"{odd[0]!r} is {'left over' if odd[0] in gating else 'missing'}"
         )
-    outs = [len(gating[f"layers.{i}.weight"]) for i in range(n_layers)]
+    outs = [(*gating[f"layers.{i}.weight"].shape, 1)[0] for i in range(n_layers)]
     shapes: dict[str, tuple[int, ...]] = {_LOGIT_SCALE: (1,)}
     for i, (inner, outer) in enumerate(zip([width, *outs[:-1]], [*outs[:-1], k], strict=True)):
         shapes |= {f"layers.{i}.weight": (outer, inner), f"layers.{i}.bias": (outer,)}
