@@ -251,7 +251,7 @@ def test_evaluate_shows_tables(armorm, bundle, pairs):
 
 def test_evaluate_without_rows_says_which_options_bring_them(armorm, bundle):
     done = armorm("evaluate", bundle)
-    text = "error: evaluate needs rows: give --pairs, --rated or both\n"
+    text = "error: evaluate needs rows: give --pairs, --rated or both, or --protocol\n"
     assert (done.code, done.out, done.err) == (2, "", text)
 
 

@@ -35,6 +35,7 @@ COMMANDS = (
     "score",
     "explain",
     "evaluate",
+    "audit",
     "export",
     "import_",
     "data",

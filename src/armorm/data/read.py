@@ -26,7 +26,11 @@ _Parse: TypeAlias = Callable[[Any, str, bool], Any]
 
 
 def read_rated(
-    sources: Sequence[DataSource], scales: Scales, *, bad_rows: BadRows = "stop", drops: Drops
+    sources: Sequence[DataSource],
+    scales: Scales | None,
+    *,
+    bad_rows: BadRows = "stop",
+    drops: Drops,
 ) -> list[RatedResponse]:
     """Read rated rows, ratings raw and on their scales.
 
@@ -36,7 +40,8 @@ def read_rated(
 
     Args:
         sources: Files, folders, hub data sets; read in this order.
-        scales: Source -> objective -> scale; what it does not name is an error.
+        scales: Source -> objective -> scale; what it does not name is an error. None takes
+            any finite rating of any objective, and rows without a source.
         bad_rows: `stop` raises at the first bad row, `drop` counts and leaves it out.
         drops: Receives the counts.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -200,7 +200,11 @@ def mean_of_counts(values: np.ndarray, grouping: Grouping) -> CountStatistic:
 
 
 def count_intervals(
-    statistic: CountStatistic, grouping: Grouping, resampling: Resampling
+    statistic: CountStatistic,
+    grouping: Grouping,
+    resampling: Resampling,
+    *,
+    n_groups: Sequence[int] | None = None,
 ) -> tuple[Interval, ...]:
     """Return several statistics with their intervals, all from the same resamples.
 
@@ -209,6 +213,7 @@ def count_intervals(
             of all 1 give the statistics on the rows as they are.
         grouping: Which prompt each row belongs to.
         resampling: How often to draw, the level and the seed.
+        n_groups: Prompts that each of the s statistics rests on, at least 2; None: all.
 
     Returns:
         One interval for each of the s statistics; see `bootstrap_interval`.
@@ -219,8 +224,9 @@ def count_intervals(
     check_enough(grouping)
     values = statistic(np.ones((1, grouping.n_groups)))[0]
     draws = np.concatenate([statistic(counts) for counts in _draw_counts(grouping, resampling)])
-    levels = _widened_levels(resampling.level, grouping.n_groups)
-    ends = [_percentiles(column, levels) for column in draws.T]
+    rest_on = [grouping.n_groups] * len(values) if n_groups is None else n_groups
+    levels = {g: _widened_levels(resampling.level, g) for g in set(rest_on)}
+    ends = [_percentiles(column, levels[g]) for column, g in zip(draws.T, rest_on, strict=True)]
     return tuple(
         Interval(
             value=float(value),

@@ -113,6 +113,34 @@ def wilson(sums: np.ndarray, sizes: np.ndarray, *, level: float) -> Interval:
     variance = float(residual @ residual) * n_groups / (n_groups - 1) / n_rows**2
     spread = share * (1.0 - share)
     effective = min(spread / variance, n_rows) if variance > 0 and spread > 0 else float(n_groups)
+    return wilson_share(share, effective, n_rows=int(n_rows), n_groups=n_groups, level=level)
+
+
+def wilson_share(
+    share: float, effective: float, *, n_rows: int, n_groups: int, level: float
+) -> Interval:
+    """Return Wilson's interval of a share that is as certain as some number of rows.
+
+    Args:
+        share: The share, in [0, 1].
+        effective: Independent rows that would leave it as uncertain; above 0.
+        n_rows: Rows it rests on, for the reader.
+        n_groups: Prompts these belong to, at least 2; Student's quantile has one degree of
+            freedom less.
+        level: Confidence level.
+
+    Returns:
+        The share with its interval.
+
+    Source:
+        Wilson 1927.
+
+    Example:
+        >>> half = wilson_share(0.5, 100.0, n_rows=100, n_groups=100, level=0.95)
+        >>> round(half.low, 3), round(half.high, 3)
+        (0.403, 0.597)
+    """
+    spread = share * (1.0 - share)
     z = float(stats.t.ppf(0.5 + level / 2, n_groups - 1))
     stretch = 1.0 + z**2 / effective
     middle = (share + z**2 / (2 * effective)) / stretch
@@ -122,7 +150,7 @@ def wilson(sums: np.ndarray, sizes: np.ndarray, *, level: float) -> Interval:
         # At a share of 0 or 1 the end equals the value; rounding must not put it beyond.
         low=max(0.0, min(share, middle - half)),
         high=min(1.0, max(share, middle + half)),
-        n_rows=int(n_rows),
+        n_rows=n_rows,
         n_groups=n_groups,
         level=level,
         method="wilson",

@@ -1,0 +1,83 @@
+"""Writes audit.json and audit.md, and reads the first again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from armorm.errors import DataError
+from armorm.evaluate.audit.figures import Audit
+from armorm.evaluate.audit.render import render_audit
+from armorm.storage import check_writable, write_bytes, write_json
+
+JSON_NAME = "audit.json"
+"""The audit for programs."""
+MARKDOWN_NAME = "audit.md"
+"""The audit for readers."""
+
+
+def write_audit(audit: Audit, folder: Path) -> Path:
+    """Write audit.json and audit.md, each whole; one audit has one sequence of bytes.
+
+    Args:
+        audit: The audit.
+        folder: Where to write; made when absent.
+
+    Returns:
+        Path of audit.json.
+
+    Raises:
+        StorageError: the disk is full or cannot be written.
+    """
+    write_bytes(folder / MARKDOWN_NAME, render_audit(audit).encode())
+    # Last: a reader who finds audit.json finds the rest.
+    write_json(folder / JSON_NAME, audit_json(audit))
+    return folder / JSON_NAME
+
+
+def check_audit_folder(folder: Path) -> None:
+    """Raise what `write_audit` would raise, before there is an audit.
+
+    Args:
+        folder: Where the audit is to be written.
+
+    Raises:
+        StorageError: the disk is full or cannot be written; the folder is a file.
+    """
+    for name in (MARKDOWN_NAME, JSON_NAME):
+        check_writable(folder / name)
+
+
+def audit_json(audit: Audit) -> dict[str, Any]:
+    """Return the audit as JSON values, NaN as None."""
+    return audit.model_dump(mode="json", by_alias=True)
+
+
+def read_audit(path: Path) -> Audit:
+    """Read an audit.
+
+    Args:
+        path: audit.json, or the folder that holds it.
+
+    Returns:
+        The audit; null figures are NaN.
+
+    Raises:
+        DataError: there is no such file; it is not JSON, or does not fit the schema.
+    """
+    file = path / JSON_NAME if path.is_dir() else path
+    try:
+        return Audit.model_validate(json.loads(file.read_bytes()))
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: no such file") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"{file}: `{where}` does not fit the schema: {first['msg'].lower()}"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{file}: must be a JSON file in UTF-8; {error}") from error
