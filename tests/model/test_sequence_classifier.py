@@ -48,7 +48,10 @@ def reference(folder, rows, cut=None):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    # Plain attention: on Transformers 4.57 other kernels leave the soft cap of Gemma-2 out.
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, attn_implementation="eager"
+    ).eval()
     scores = []
     for row in rows:
         text = tokenizer.apply_chat_template(row.messages(), tokenize=False)
