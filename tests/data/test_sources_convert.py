@@ -286,6 +286,15 @@ def test_a_conversion_that_fails_leaves_the_older_file(run, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl", "out.parquet"]
 
 
+def test_a_file_is_not_converted_into_itself(tmp_path):
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in TWO))
+    before = (tmp_path / "in.jsonl").read_bytes()
+    place = tmp_path / "in.jsonl"
+    with pytest.raises(DataError, match=r"in\.jsonl: must be another file than the one that is"):
+        convert_set(published(), source=DataSource(str(place)), output=place, drops=Drops())
+    assert place.read_bytes() == before
+
+
 def test_a_conversion_has_one_sequence_of_bytes(run, tmp_path):
     run(TWO)
     first = (tmp_path / "out.parquet").read_bytes()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from pydantic import ValidationError
-
-from armorm.errors import DataError
 from armorm.evaluate.figures import SCHEMA, Report
 from armorm.evaluate.markdown import Picture, render_markdown
+from armorm.evaluate.stored import read_figures
 from armorm.storage import check_writable, write_bytes, write_json
 
 JSON_NAME = "report.json"
@@ -75,33 +72,4 @@ def read_report(path: Path) -> Report:
             is missing, unknown or of another type (the first one is named).
     """
     file = path / JSON_NAME if path.is_dir() else path
-    try:
-        content: object = json.loads(file.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: no such file") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file}: must be a JSON file in UTF-8; {error}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{file}: must hold a JSON object; found {type(content).__name__}")
-    version = cast("dict[str, object]", content).get("schema")
-    if version != SCHEMA:
-        newer = isinstance(version, int) and version > SCHEMA
-        raise DataError(
-            f"{file}: `schema` must be {SCHEMA}; found {version!r}"
-            + (", written by a newer armorm" if newer else "")
-        )
-    try:
-        return Report.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(
-            f"{file}: `{where}` does not fit the schema: {first['msg'].lower()}; "
-            f"found {_short(first['input'])}"
-        ) from error
-
-
-def _short(value: object) -> str:
-    """A value as it is shown in an error, never longer than a line."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return read_figures(file, Report, schema=SCHEMA)

@@ -41,6 +41,7 @@ __all__ = [
     "backbone_digest",
     "describe_backbone",
     "load_backbone",
+    "load_tokenizer",
     "quiet_transformers",
     "register_attention",
 ]
@@ -109,17 +110,8 @@ def load_backbone(
     else:
         check_device_map(device_map, device)
     folder, facts = _describe(name, revision=revision, dtype=dtype, options=options, digest=digest)
-    from transformers import AutoTokenizer
-
     with quiet_transformers():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
-        except Exception as error:  # every tokenizer has its own
-            raise FeatureError(
-                f"{name}: the tokenizer cannot be loaded: {first_line(error)}"
-            ) from error
+        tokenizer = load_tokenizer(name, folder)
         model = _load_model(name, folder, dtype=dtype, kind=facts["kind"], device_map=device_map)
     if device_map is None:
         model = model.to(device)
@@ -129,6 +121,29 @@ def load_backbone(
     register_attention()
     build = DecoderBackbone if facts["kind"] == "decoder" else EncoderBackbone
     return build(model, tokenizer, facts, options=options, device=device)
+
+
+def load_tokenizer(name: str, folder: Path) -> Any:
+    """Load the tokenizer of a checkpoint, without code of its repository.
+
+    Args:
+        name: Of the checkpoint, for the error.
+        folder: The local folder.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        FeatureError: it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # every tokenizer has its own
+        raise FeatureError(
+            f"{name}: the tokenizer cannot be loaded: {first_line(error)}"
+        ) from error
 
 
 def backbone_digest(name: str, *, revision: str | None = None) -> str:

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from armorm.errors import DataError, FeatureError, MissingDependency, StorageError, nearest
+from armorm.errors import DataError, MissingDependency, StorageError, nearest
+from armorm.features.backbone import load_tokenizer
 from armorm.features.chat import tokenize_conversations
-from armorm.features.checkpoint import find_folder, first_line
+from armorm.features.checkpoint import find_folder
 from armorm.features.interface import Unused
 from armorm.features.template import check_tokenizer
 from armorm.storage import check_writable, storage_errors, whole_folder
@@ -180,17 +181,8 @@ def _packages() -> tuple[Any, Any, Any]:
 
 
 def _tokenizer(name: str, folder: Path) -> Any:
-    """Load the tokenizer as `load_backbone` does."""
-    from transformers import AutoTokenizer  # TRL, which is there, stands on it
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:  # every tokenizer has its own
-        raise FeatureError(
-            f"{name}: the tokenizer cannot be loaded: {first_line(error)}"
-        ) from error
+    """Load the tokenizer as `load_backbone` does; it must have a chat template."""
+    tokenizer = load_tokenizer(name, folder)
     check_tokenizer(tokenizer)
     return tokenizer
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from armorm.errors import BundleError, FeatureError
-from armorm.features.backbone import describe_backbone, quiet_transformers
+from armorm.features.backbone import describe_backbone, load_tokenizer, quiet_transformers
 from armorm.features.chat import check_tokenizer
 from armorm.features.checkpoint import find_folder, first_line, read_config
 from armorm.features.interface import FeatureOptions
@@ -114,16 +114,7 @@ def _stored_dtype(name: str, folder: Path) -> str:
 
 def _load_tokenizer(name: str, folder: Path) -> Any:
     """Load the tokenizer, which must have a chat template."""
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:  # every tokenizer has its own
-        raise FeatureError(
-            f"{name}: the tokenizer cannot be loaded: {first_line(error)}"
-        ) from error
+    tokenizer = load_tokenizer(name, folder)
     check_tokenizer(tokenizer)
     return tokenizer
 

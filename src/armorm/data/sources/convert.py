@@ -74,7 +74,7 @@ def convert_set(
 
     Raises:
         DataError: the data cannot be read; a column is missing; a bad row under `stop`; no
-            row is left.
+            row is left; the output is a file that is read.
         MissingDependency: Parquet or hub data without the packages for them.
         StorageError: the disk is full or cannot be written.
         ValueError: `limit` is below 1; `bad_rows` is neither; another ending.
@@ -88,6 +88,8 @@ def convert_set(
     check_ending(output)
     check_writable(output)
     files = files_of(where)
+    if any(_is_same(file.location, output) for file in files):
+        raise DataError(f"{output}: must be another file than the one that is converted")
     objectives = tuple(published.scales) if published.kind == "rated" else None
     with rows_writer(output, objectives) as write:
         for file, group in _groups(published, files, limit):
@@ -97,6 +99,11 @@ def convert_set(
     run.report()
     size = output.stat().st_size
     return Converted(output, run.n_records, run.n_rows, run.drops.total, run.n_repeated, size)
+
+
+def _is_same(place: object, output: Path) -> bool:
+    """Whether a file that is read is the one that is to be written."""
+    return isinstance(place, Path) and output.exists() and place.samefile(output)
 
 
 def published_source(

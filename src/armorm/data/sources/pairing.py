@@ -14,7 +14,7 @@ from armorm.data.drops import RowProblem
 from armorm.data.messages import check_same_history
 from armorm.data.ratings import parse_rating, short
 from armorm.data.sources.fields import NOT_RATED, conversation, row_or_problem, value
-from armorm.data.sources.interface import Convert
+from armorm.data.sources.interface import Convert, PublishedSet
 from armorm.types import PreferencePair, Prompt, Scale
 
 STRENGTH = Scale(-3, 3)
@@ -77,6 +77,32 @@ def pair_of_conversations(record: Mapping[str, Any]) -> PreferencePair:
     other, rejected = conversation(record, "rejected")
     check_same_history(prompt, other, "chosen", "rejected")
     return make_pair(prompt, chosen, rejected)
+
+
+def conversation_set(name: str, hub: str, n_rows: int | None, note: str) -> PublishedSet:
+    """Return a set whose records are two whole conversations, `chosen` and `rejected`.
+
+    Args:
+        name: On our command line.
+        hub: `owner/name`; its card states no licence.
+        n_rows: Pairs that are expected; None where no source says.
+        note: What a user must know.
+
+    Returns:
+        The set.
+    """
+    return PublishedSet(
+        name=name,
+        kind="pairs",
+        hub=hub,
+        split="train",
+        licence="not stated",
+        link=f"https://huggingface.co/datasets/{hub}",
+        n_rows=n_rows,
+        columns=("chosen.role", "chosen.content", "rejected.role", "rejected.content"),
+        convert=from_each(pair_of_conversations),
+        note=note,
+    )
 
 
 def number(record: Mapping[str, Any], name: str) -> float | None:

@@ -7,25 +7,14 @@ those of the ArmoRM paper. They show what the converters of the original sets sh
 from __future__ import annotations
 
 from armorm.data.sources.interface import PublishedSet
-from armorm.data.sources.pairing import from_each, pair_of_conversations
+from armorm.data.sources.pairing import conversation_set
 
 _SCORES = "Columns `chosen_score` and `rejected_score`, null in some of these sets, are not used."
 
 
 def _standard(name: str, hub: str, n_rows: int | None, note: str = _SCORES) -> PublishedSet:
     """Return one set in this form."""
-    return PublishedSet(
-        name=name,
-        kind="pairs",
-        hub=hub,
-        split="train",
-        licence="not stated",
-        link=f"https://huggingface.co/datasets/{hub}",
-        n_rows=n_rows,
-        columns=("chosen.role", "chosen.content", "rejected.role", "rejected.content"),
-        convert=from_each(pair_of_conversations),
-        note=note,
-    )
+    return conversation_set(name, hub, n_rows, note)
 
 
 SETS = (

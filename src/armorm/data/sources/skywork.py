@@ -6,24 +6,13 @@ Columns and sizes: the cards of both versions (arXiv 2410.18451).
 from __future__ import annotations
 
 from armorm.data.sources.interface import PublishedSet
-from armorm.data.sources.pairing import from_each, pair_of_conversations
+from armorm.data.sources.pairing import conversation_set
 
 
 def _version(name: str, version: str, n_rows: int, note: str) -> PublishedSet:
     """Return one version; its column `source`, the subset of a record, is not kept."""
     hub = f"Skywork/Skywork-Reward-Preference-80K-{version}"
-    return PublishedSet(
-        name=name,
-        kind="pairs",
-        hub=hub,
-        split="train",
-        licence="not stated",
-        link=f"https://huggingface.co/datasets/{hub}",
-        n_rows=n_rows,
-        columns=("chosen.role", "chosen.content", "rejected.role", "rejected.content"),
-        convert=from_each(pair_of_conversations),
-        note=note,
-    )
+    return conversation_set(name, hub, n_rows, note)
 
 
 SETS = (

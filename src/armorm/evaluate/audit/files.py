@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from armorm.errors import DataError
-from armorm.evaluate.audit.figures import Audit
+from armorm.evaluate.audit.figures import SCHEMA, Audit
 from armorm.evaluate.audit.render import render_audit
+from armorm.evaluate.stored import read_figures
 from armorm.storage import check_writable, write_bytes, write_json
 
 JSON_NAME = "audit.json"
@@ -66,18 +63,7 @@ def read_audit(path: Path) -> Audit:
         The audit; null figures are NaN.
 
     Raises:
-        DataError: there is no such file; it is not JSON, or does not fit the schema.
+        DataError: as `read_figures`.
     """
     file = path / JSON_NAME if path.is_dir() else path
-    try:
-        return Audit.model_validate(json.loads(file.read_bytes()))
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: no such file") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(
-            f"{file}: `{where}` does not fit the schema: {first['msg'].lower()}"
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file}: must be a JSON file in UTF-8; {error}") from error
+    return read_figures(file, Audit, schema=SCHEMA)
