@@ -26,7 +26,7 @@ STEPS = 20
 # The second process has nothing to score, and must tell TRL the same names as the first.
 TWO_PROCESSES = """
 import json, os, sys
-import datasets, trl
+import datasets, torch, trl
 from armorm.integrations.trl import objective_reward_functions, reward_function
 
 bundle, policy, out = sys.argv[1:]
@@ -52,7 +52,10 @@ trainer = trl.GRPOTrainer(
 )
 trainer.train()
 if os.environ["RANK"] == "0":
-    print("LOGGED", json.dumps(trainer.state.log_history))
+    print("LOGGED", json.dumps(trainer.state.log_history), flush=True)
+# Without these the first process to leave may abort the other, whose connection it closes.
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
 """
 KEPT = tuple(n for i, n in enumerate(OBJECTIVES) if i != NUISANCE)
 WORDS = ("sea", "egg", "rain", "poem")
