@@ -82,9 +82,7 @@ def audit(
     if output is not None:
         write_audit(found, output)
     if json:
-        import json as writer
-
-        typer.echo(writer.dumps(audit_json(found), indent=2, ensure_ascii=False))
+        terminal.print_json(audit_json(found))
     else:
         terminal.stdout().print(audit_summary(found))
     if write_temperature is None:

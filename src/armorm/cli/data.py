@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as writer
 from typing import Annotated
 
 import typer
@@ -27,7 +26,7 @@ def check(
 
     summary = summarise(*files)
     if json:
-        typer.echo(writer.dumps(summary.as_dict(), indent=2, ensure_ascii=False))
+        terminal.print_json(summary.as_dict())
     else:
         terminal.stdout().print(render_summary(summary))
     bad = [file for file in summary.files if file.n_bad]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as writer
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +28,7 @@ def show(
 
     chosen = list(published_sets().values()) if name is None else [published_set(name)]
     if json:
-        typer.echo(writer.dumps([as_dict(one) for one in chosen], indent=2, ensure_ascii=False))
+        terminal.print_json([as_dict(one) for one in chosen])
     elif name is None:
         terminal.stdout().print(render_sets(chosen))
     else:

@@ -93,8 +93,6 @@ def evaluate(
     if output is not None:
         write_report(report, output)
     if json:
-        import json as writer
-
-        typer.echo(writer.dumps(report_json(report), indent=2, ensure_ascii=False))
+        terminal.print_json(report_json(report))
     else:
         terminal.stdout().print(summary(report))

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import typer
-
 from armorm.cli import terminal
 from armorm.cli.terminal import OptionError
 
@@ -48,8 +46,6 @@ class ProtocolRun:
         Raises:
             OptionError: no protocol or no model has such a name; two models have one name.
         """
-        import json
-
         from armorm.cli.protocol_tables import protocol_table
         from armorm.evaluate.protocols import (
             check_result_folder,
@@ -87,7 +83,7 @@ class ProtocolRun:
         if output is not None:
             write_result(result, output)
         if as_json:
-            typer.echo(json.dumps(result_json(result), indent=2, ensure_ascii=False))
+            terminal.print_json(result_json(result))
         else:
             terminal.stdout().print(protocol_table(result))
 

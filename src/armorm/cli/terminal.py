@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import sys
 from collections.abc import Generator, Iterable
@@ -62,6 +63,15 @@ def stdout() -> Console:
 def stderr() -> Console:
     """Return a console for progress and remarks."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def print_json(value: Any) -> None:
+    """Print a value on stdout as JSON that a person can read.
+
+    Args:
+        value: JSON values; no NaN where the caller has made it null.
+    """
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def remarks(notes: Iterable[str]) -> None:

@@ -41,7 +41,7 @@ def render_markdown(report: Report, pictures: Sequence[Picture] = ()) -> str:
         ("data", "Data", _data),
         ("run", "Run", _run),
     ]
-    lines = [f"# Report: {_cell(report.name)}", "", " ".join(headline(report)), ""]
+    lines = [f"# Report: {cell_text(report.name)}", "", " ".join(headline(report)), ""]
     lines += [f"Protocol: {report.protocol}", ""]
     if report.notes:
         lines += ["Notes:", "", *(f"- {note}" for note in report.notes), ""]
@@ -83,7 +83,7 @@ def _objectives(report: Report) -> list[str]:
         )
     level = _level(one.spearman for one in report.objectives)
     head = ["objective", "rows", "Spearman", level, "R2", level, "RMSE", "alpha"]
-    return _table(head, rows)
+    return table_lines(head, rows)
 
 
 def _preferences(report: Report) -> list[str]:
@@ -114,7 +114,7 @@ def _preferences(report: Report) -> list[str]:
         "verdict",
         "ties",
     ]
-    return _table(head, rows, left=(0, 5)) + _sources(report)
+    return table_lines(head, rows, left=(0, 5)) + _sources(report)
 
 
 def _sources(report: Report) -> list[str]:
@@ -127,7 +127,7 @@ def _sources(report: Report) -> list[str]:
         found = {one.scorer: one for one in figures}
         n = next(iter(found.values())).n if found else 0
         rows.append([source, f"{n:,}", *(_with_ends(found.get(name)) for name in names)])
-    return ["By source, in per cent:", "", *_table(["source", "pairs", *names], rows)]
+    return ["By source, in per cent:", "", *table_lines(["source", "pairs", *names], rows)]
 
 
 def _debias(report: Report) -> list[str]:
@@ -150,7 +150,7 @@ def _debias(report: Report) -> list[str]:
         for name, penalties in debias.penalties.items()
     ]
     heads = [f"penalty ({name})" for name in debias.nuisances]
-    return [intro, "", *_table(["objective", *heads, "before", "after"], rows)]
+    return [intro, "", *table_lines(["objective", *heads, "before", "after"], rows)]
 
 
 def _gating(report: Report) -> list[str]:
@@ -175,7 +175,7 @@ def _gating(report: Report) -> list[str]:
         ]
         for name, mean in gating.mean.items()
     ]
-    return [intro + ".", "", *_table(["objective", "all", *sources], rows)]
+    return [intro + ".", "", *table_lines(["objective", "all", *sources], rows)]
 
 
 def _data(report: Report) -> list[str]:
@@ -188,7 +188,7 @@ def _data(report: Report) -> list[str]:
     ]
     if data.sources:
         rows = [[name, f"{s.rated:,}", f"{s.pairs:,}"] for name, s in data.sources.items()]
-        lines += _table(["source", "rated rows", "pairs"], rows)
+        lines += table_lines(["source", "rated rows", "pairs"], rows)
     dropped = [
         [file, reason, f"{count:,}"]
         for file, reasons in data.dropped.items()
@@ -200,7 +200,7 @@ def _data(report: Report) -> list[str]:
             *lines,
             "Dropped rows:",
             "",
-            *_table(["file", "reason", "rows"], dropped, left=(0, 1)),
+            *table_lines(["file", "reason", "rows"], dropped, left=(0, 1)),
         ]
     return [*lines, "No row was dropped.", ""]
 
@@ -215,7 +215,7 @@ def _run(report: Report) -> list[str]:
     rows += [
         [f"seconds for {key}", number(value, digits=1)] for key, value in report.timings.items()
     ]
-    return _table(["fact", "value"], rows, left=(0, 1)) if rows else []
+    return table_lines(["fact", "value"], rows, left=(0, 1)) if rows else []
 
 
 def _how_to_read(report: Report) -> list[str]:
@@ -243,11 +243,20 @@ def _how_to_read(report: Report) -> list[str]:
     return [*lines, ""]
 
 
-def _table(
+def table_lines(
     head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)
 ) -> list[str]:
-    """A Markdown table, columns of words left, of numbers right, padded to be read as text."""
-    cells = [[_cell(cell) for cell in row] for row in [head, *rows]]
+    """Lay out a Markdown table, columns of words left, of numbers right, padded to be read as text.
+
+    Args:
+        head: m titles.
+        rows: n times m cells.
+        left: Columns of words, by position.
+
+    Returns:
+        Lines; the last one is empty.
+    """
+    cells = [[cell_text(cell) for cell in row] for row in [head, *rows]]
     widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(head))]
     rule = [("-" * w) if i in left else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
     lines = [
@@ -257,8 +266,15 @@ def _table(
     return [f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]]] + [""]
 
 
-def _cell(text: str) -> str:
-    """Text that cannot end a cell or a line of a table."""
+def cell_text(text: str) -> str:
+    """Return a text that cannot end a cell or a line of a table.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        One line with its bars escaped.
+    """
     return " ".join(text.replace("|", "\\|").split())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from armorm.evaluate.audit.figures import SCORE, Audit, Reliability
 from armorm.evaluate.interval import Interval
-from armorm.evaluate.markdown import _cell, _table
+from armorm.evaluate.markdown import cell_text, table_lines
 from armorm.evaluate.wording import number, share, spread
 
 
@@ -19,7 +19,7 @@ def render_audit(audit: Audit) -> str:
     Returns:
         The text, ending in a line break. Sections without figures are left out.
     """
-    lines = [f"# Audit: {_cell(audit.name)}", "", summary_sentence(audit), ""]
+    lines = [f"# Audit: {cell_text(audit.name)}", "", summary_sentence(audit), ""]
     if audit.notes:
         lines += ["Notes:", "", *(f"- {note}" for note in audit.notes), ""]
     for title, body in (
@@ -82,7 +82,7 @@ def _correlations(audit: Audit) -> list[str]:
         for one in audit.correlations
     ]
     head = ["target", "measure", "before", "after debias", "in prompt, before"]
-    return _table([*head, "in prompt, after", "ratings, in prompt"], rows, left=(0, 1))
+    return table_lines([*head, "in prompt, after", "ratings, in prompt"], rows, left=(0, 1))
 
 
 def _edits(audit: Audit, kind: str) -> list[str]:
@@ -105,7 +105,7 @@ def _edits(audit: Audit, kind: str) -> list[str]:
             ]
         )
     head = [kind, "rows", "raised", "interval", "mean change", "interval", "most raised"]
-    return _table(head, rows, left=(0, 6))
+    return table_lines(head, rows, left=(0, 6))
 
 
 def _paraphrases(audit: Audit) -> list[str]:
@@ -115,7 +115,7 @@ def _paraphrases(audit: Audit) -> list[str]:
         for one in audit.paraphrases
         if one.n
     ]
-    return _table(["target", "paraphrases", "mean size", "interval"], rows) if rows else []
+    return table_lines(["target", "paraphrases", "mean size", "interval"], rows) if rows else []
 
 
 def _calibration(audit: Audit) -> list[str]:
@@ -156,8 +156,8 @@ def _calibration(audit: Audit) -> list[str]:
         ]
         for one in found.all_pairs.bins
     ]
-    lines = [lines[0] + ".", "", *_table(head, rows)]
-    return lines + _table(["confidence", "pairs", "claims, %", "right, %", "interval"], curve)
+    lines = [lines[0] + ".", "", *table_lines(head, rows)]
+    return lines + table_lines(["confidence", "pairs", "claims, %", "right, %", "interval"], curve)
 
 
 def _structure(audit: Audit) -> list[str]:
@@ -174,7 +174,7 @@ def _structure(audit: Audit) -> list[str]:
         [name, *(number(value, sign=True) for value in row)]
         for name, row in zip(found.objectives, found.after, strict=True)
     ]
-    return lines + _table(["objective", *found.objectives], rows)
+    return lines + table_lines(["objective", *found.objectives], rows)
 
 
 def _gating(audit: Audit) -> list[str]:
@@ -198,7 +198,7 @@ def _gating(audit: Audit) -> list[str]:
         f"{number(gating.effective, digits=1)} objectives have a say in a score.",
         "",
     ]
-    return lines + _table(["objective", "all", *sources], rows)
+    return lines + table_lines(["objective", "all", *sources], rows)
 
 
 def _shared(audit: Audit) -> list[str]:
@@ -213,7 +213,7 @@ def _shared(audit: Audit) -> list[str]:
         for one in audit.shared_prompts
     ]
     head = ["file", "other file", "prompts", "% of the first"]
-    return _table(head, rows, left=(0, 1)) if rows else []
+    return table_lines(head, rows, left=(0, 1)) if rows else []
 
 
 def _figure(interval: Interval) -> str:
