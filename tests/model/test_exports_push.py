@@ -48,10 +48,20 @@ class Hub(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def forget_connections():
+    """Drop the hub client's kept sessions, which in huggingface_hub 0.x remember offline mode."""
+    from huggingface_hub.utils import _http
+
+    names = vars(_http)
+    names["reset_sessions" if "reset_sessions" in names else "close_session"]()
+
+
 @pytest.fixture
 def hub(monkeypatch):
-    from huggingface_hub import constants
+    from huggingface_hub import constants, get_session
 
+    get_session()  # as an earlier test may have left it: made while offline
+    forget_connections()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_TOKEN", "hf_local")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
@@ -61,6 +71,7 @@ def hub(monkeypatch):
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
+    forget_connections()
     server.shutdown()
     server.server_close()
     thread.join()
