@@ -1,0 +1,1 @@
+"""Client of an armorm server, sync and async."""

@@ -1,0 +1,1 @@
+"""Labelling: many candidates scored, ranked and written as preference data."""
