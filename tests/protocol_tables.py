@@ -7,8 +7,8 @@ import numpy as np
 
 from armorm.evaluate.bootstrap import Resampling
 from armorm.evaluate.groups import group_rows
+from armorm.evaluate.protocols.compared import figure_intervals
 from armorm.evaluate.protocols.coverage import cover
-from armorm.evaluate.protocols.intervals import figure_intervals
 from armorm.evaluate.protocols.plan import (
     figures_of,
     keys_of,

@@ -29,14 +29,17 @@ from armorm.types import (
 )
 
 if TYPE_CHECKING:
+    from armorm.client import AsyncClient, Client
     from armorm.model.reward import Explanation, RewardModel, Scores
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ArmormError",
+    "AsyncClient",
     "BundleError",
     "Candidates",
+    "Client",
     "Conversation",
     "DataError",
     "Explanation",
@@ -54,11 +57,14 @@ __all__ = [
     "__version__",
 ]
 
-_LAZY = {name: "armorm.model.reward" for name in ("Explanation", "RewardModel", "Scores")}
+_LAZY = {
+    **dict.fromkeys(("AsyncClient", "Client"), "armorm.client"),
+    **dict.fromkeys(("Explanation", "RewardModel", "Scores"), "armorm.model.reward"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name that needs torch on first use."""
+    """Load a public name that needs torch, or a client of HTTP, on first use."""
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'armorm' has no attribute {name!r}")

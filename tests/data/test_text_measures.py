@@ -71,6 +71,15 @@ def test_an_open_block_reaches_to_the_end():
     assert list_density("~~~\n- a\n```\n- b") == 0.0  # other marks do not close it
 
 
+def test_marks_that_open_or_close_no_block_are_prose():
+    """A span of three marks opens none; marks with a language do not close one."""
+    span = "```x = 1``` it is.\n- a\n- b"
+    assert list_density(span) == pytest.approx(2 / 3)
+    # Visible characters: the span 9, "itis." 5, two items of 2: 9 of 18 are code.
+    assert code_share(span) == pytest.approx(9 / 18)
+    assert list_density("```\n- a\n```python\n- b\n```  \n- c\nd") == 0.5
+
+
 def test_log_length_of_nothing_is_nothing():
     assert log_length("") == 0.0
     assert log_length("abc") == pytest.approx(np.log(4))
@@ -96,8 +105,10 @@ def test_no_text_gives_an_empty_table():
 
 
 def test_an_unknown_measure_is_named():
-    with pytest.raises(ValueError, match=r"`names`: unknown measure 'lenght'; did you mean 'len"):
-        measure_texts(["a"], names=["lenght"])
+    with pytest.raises(
+        ValueError, match=r"`names`: unknown measure 'log_lenght'; did you mean 'log_"
+    ):
+        measure_texts(["a"], names=["log_lenght"])
 
 
 def test_long_lines_of_marks_take_linear_time():

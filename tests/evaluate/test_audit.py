@@ -277,6 +277,17 @@ def test_few_prompts_give_no_intervals_and_low_findings(folder):
     assert any(note.startswith("no temperature is fitted") for note in audit.notes)
 
 
+def test_a_model_that_is_mostly_wrong_is_told_why_it_gets_no_temperature(pairs):
+    """Shorter is better for this head: right on one pair of four, wrong on three."""
+    head = first_feature()
+    model = model_of(LengthBackbone(), **{**head, "weight": -head["weight"]})
+    audit = audit_bundle(model, pairs=pairs, n_edited=1, resampling=FEW)
+    assert 0 < audit.calibration.all_pairs.accuracy < 0.5
+    assert audit.calibration.temperature is None
+    text = "have pairs that the model judges wrong, and a mean margin above 0"
+    assert f"no temperature is fitted: half of the prompts must {text}" in audit.notes
+
+
 def test_fixed_weights_bypass_debias_and_gating(pairs):
     model = model_of(HashBackbone()).with_weights({"honesty": 1.0})
     audit = audit_bundle(model, pairs=pairs, n_edited=2, resampling=FEW)
@@ -341,7 +352,8 @@ def test_an_audit_needs_rows_and_edits(pairs):
 
 def test_an_audit_is_read_as_it_was_written(length_audit, tmp_path):
     check_audit_folder(tmp_path / "out")
-    path = write_audit(length_audit, tmp_path / "out")
+    assert write_audit(length_audit, tmp_path / "out") == length_audit
+    path = tmp_path / "out" / "audit.json"
     again = read_audit(tmp_path / "out")
     assert audit_json(again) == audit_json(length_audit) == json.loads(path.read_bytes())
     text = (tmp_path / "out" / "audit.md").read_text()

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from armorm.data.text_measures import MEASURES
 from armorm.evaluate.audit.calibration import calibration as calibration_of
 from armorm.evaluate.audit.figures import (
     SCORE,
@@ -18,6 +19,7 @@ from armorm.evaluate.audit.findings import find
 from armorm.evaluate.bootstrap import Resampling
 from armorm.evaluate.figures import GatingFigures
 from armorm.evaluate.interval import Interval, value_only
+from armorm.train.config import DebiasRecipe
 
 
 def interval(value, width=0.01):
@@ -80,8 +82,8 @@ def test_severity_of_an_edit_follows_its_rise(change, severity):
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("padding", "Make length a nuisance of the debias step; add pairs"),
-        ("markdown", "Make markdown density a nuisance of the debias step; add pairs"),
+        ("padding", "Train with `debias.measured: [log_length]` in the recipe; add pairs"),
+        ("markdown", "Train with `debias.measured: [markdown_density]` in the recipe; add"),
         ("flattery", "Add pairs whose rejected response is the chosen one with this edit or give"),
         ("chat header", "Remove such marks from responses before they are scored."),
     ],
@@ -189,3 +191,22 @@ def test_a_bold_model_is_found_by_its_calibration():
     unsure = helped.model_copy(update={"all_pairs": few})
     (one,) = find(**NOTHING | {"calibration": unsure})
     assert one.severity == "low"
+
+
+@pytest.mark.parametrize("measure", list(MEASURES))
+def test_advice_on_a_measure_is_the_line_of_a_recipe_unless_it_is_there_already(measure):
+    label = MEASURES[measure].label
+    one = Correlation(
+        target=SCORE,
+        measure=label,
+        before=interval(0.6),
+        after=interval(0.6),
+        within_before=interval(0.6),
+        within_after=interval(0.6),
+        within_ratings=None,
+    )
+    (found,) = find(**NOTHING | {"correlations": (one,)})
+    assert found.advice.startswith(f"Train with `debias.measured: [{measure}]` in the recipe")
+    assert DebiasRecipe(measured=(measure,)).measured == (measure,)
+    (found,) = find(**NOTHING | {"correlations": (one,), "measured": [measure]})
+    assert found.advice.startswith(f"`{measure}` is in `debias.measured` already; what is left is")

@@ -78,10 +78,12 @@ def test_repetition_says_it_twice():
     assert repeat("Yes. No.").count("Yes. No.") == 2
 
 
-def test_dressing_keeps_words_lists_and_code():
-    text = "First do this now. Then that.\n- kept\n```\ncode. here\n```\nEnd."
+@pytest.mark.parametrize("fence", ["```", "~~~"])
+def test_dressing_keeps_words_lists_and_code(fence):
+    code = f"{fence}\ncode. here\n{fence}"
+    text = f"First do this now. Then that.\n- kept\n{code}\nEnd."
     dressed = dress(text)
-    assert "- **First do** this now.\n- **Then that.**\n- kept\n```\ncode. here\n```" in dressed
+    assert f"- **First do** this now.\n- **Then that.**\n- kept\n{code}\n- **End.**" in dressed
     words = "".join(c for c in dressed.replace("## Answer", "") if c.isalnum())
     assert words == "".join(c for c in text if c.isalnum())
 

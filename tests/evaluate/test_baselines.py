@@ -74,6 +74,7 @@ def test_every_named_scorer_is_described():
     assert list(SCORERS) == [
         "gated",
         "gate without debias",
+        "debias without measured",
         "uniform mean",
         "best fixed weights",
         "black-box head",

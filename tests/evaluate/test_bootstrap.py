@@ -13,7 +13,13 @@ from armorm.evaluate.bootstrap import (
     paired_interval,
 )
 from armorm.evaluate.groups import group_rows
-from armorm.evaluate.interval import Interval, agresti_min, value_only, wilson
+from armorm.evaluate.interval import (
+    Interval,
+    bonett_price,
+    effective_rows,
+    value_only,
+    wilson,
+)
 from armorm.evaluate.metrics import r2, spearman
 from armorm.evaluate.rank_counts import r2_of_counts, spearman_of_counts
 
@@ -98,29 +104,44 @@ def test_order_of_rows_and_names_of_prompts_do_not_matter(seed):
     wins, groups = clustered(rng, 30)
     order = rng.permutation(wins.size)
     names = np.array([f"prompt {g:03d}" for g in groups])
-    one = accuracy_interval(wins, groups, n_resamples=200, seed=5)
-    other = accuracy_interval(wins[order], names[order], n_resamples=200, seed=5)
-    assert other.low == pytest.approx(one.low)
-    assert other.high == pytest.approx(one.high)
+    rival = np.roll(wins, 1)
+    for one, other in [
+        (accuracy_interval(wins, groups), accuracy_interval(wins[order], names[order])),
+        (
+            paired_interval(wins, rival, groups, n_resamples=200, seed=5),
+            paired_interval(wins[order], rival[order], names[order], n_resamples=200, seed=5),
+        ),
+    ]:
+        assert other.low == pytest.approx(one.low)
+        assert other.high == pytest.approx(one.high)
 
 
 def test_the_draws_do_not_depend_on_the_size_of_the_chunks(monkeypatch):
     wins, groups = clustered(np.random.default_rng(3), 120)
-    whole = accuracy_interval(wins, groups, n_resamples=500)
+    rival = np.roll(wins, 1)
+    whole = paired_interval(wins, rival, groups, n_resamples=500)
     monkeypatch.setattr(bootstrap, "_CHUNK_ENTRIES", 7 * wins.size)
-    assert accuracy_interval(wins, groups, n_resamples=500) == whole
+    assert whole.method == "bootstrap"
+    assert paired_interval(wins, rival, groups, n_resamples=500) == whole
 
 
 def test_one_seed_gives_one_interval_and_another_seed_another():
     wins, groups = clustered(np.random.default_rng(4), 120)
-    again = [accuracy_interval(wins, groups, seed=seed).low for seed in (7, 7, 8)]
+    rival = np.roll(wins, 1)
+    again = [paired_interval(wins, rival, groups, seed=seed).low for seed in (7, 7, 8)]
     assert again[0] == again[1] != again[2]
 
 
 def test_a_higher_level_gives_a_wider_interval():
     wins, groups = clustered(np.random.default_rng(5), 150)
-    narrow, wide = (accuracy_interval(wins, groups, level=level) for level in (0.8, 0.99))
-    assert wide.low < narrow.low < narrow.high < wide.high
+    rival = np.roll(wins, 1)
+    for interval_of in (
+        lambda level: accuracy_interval(wins, groups, level=level),
+        lambda level: paired_interval(wins, rival, groups, level=level),
+        lambda level: paired_interval(wins, wins, groups, level=level),
+    ):
+        narrow, wide = interval_of(0.8), interval_of(0.99)
+        assert wide.low < narrow.low < narrow.high < wide.high
 
 
 def test_paired_interval_is_antisymmetric_and_sees_through_shared_difficulty():
@@ -141,15 +162,15 @@ def test_paired_interval_is_antisymmetric_and_sees_through_shared_difficulty():
 def test_few_discordant_pairs_get_an_interval_and_not_a_point():
     same = np.ones(200)
     interval = paired_interval(same, same, np.arange(200))
-    assert interval.method == "agresti-min"
+    assert interval.method == "bonett-price"
     assert interval.low < 0 < interval.high < 0.02
 
 
-def test_agresti_min_by_hand():
-    # 3 of 98 pairs won by a alone, 1 by b alone: (3 - 1) / 100 -+ t sqrt(4 + 1 - 4 / 100) / 100
+def test_bonett_price_by_hand():
+    # 3 of 98 pairs won by a alone, 1 by b alone: (3 - 1) / 100 -+ t sqrt(4 + 2 - 4 / 100) / 100
     sums = np.array([1.0] * 3 + [-1.0] + [0.0] * 94)
-    interval = agresti_min(sums, np.ones(98), level=0.95)
-    half = stats.t.ppf(0.975, 97) * np.sqrt(4.96) / 100
+    interval = bonett_price(sums, np.ones(98), level=0.95)
+    half = stats.t.ppf(0.975, 97) * np.sqrt(5.96) / 100
     assert interval.value == pytest.approx(2 / 98)
     assert (interval.low, interval.high) == pytest.approx((0.02 - half, 0.02 + half))
 
@@ -177,6 +198,39 @@ def test_wilson_counts_prompts_where_rows_of_a_prompt_agree():
     once = wilson(wins, np.ones(60), level=0.95)
     copies = wilson(6 * wins, np.full(60, 6.0), level=0.95)
     assert (copies.low, copies.high) == pytest.approx((once.low, once.high))
+
+
+def test_effective_rows_by_hand():
+    # Share .9, 20 prompts of 5 rows. Independent rows would give a variance of .09 / 100; rows
+    # that agree .09 / 20. Of 3 prompts with a loss and a pull of (1 - 1.8)^2 = .64 comes
+    # (3 * .0009 + .64 * .0045) / 3.64 = .00153, and .09 / .00153 = 58.7 rows.
+    mass = np.full(20, 1 / 20)
+    assert effective_rows(0.9, 0.0009, mass, n_events=3) == pytest.approx(58.7, abs=0.05)
+    # Many losses: the variance stands as it was measured. Even shares: so it does with few.
+    assert effective_rows(0.9, 0.0009, mass, n_events=10**6) == pytest.approx(100, abs=0.01)
+    assert effective_rows(0.5, 0.0025, mass, n_events=1) == pytest.approx(100)
+    # Nothing lost at all: what is known is the number of prompts.
+    assert effective_rows(1.0, 0.0, mass, n_events=0) == pytest.approx(20)
+    uneven = np.array([0.5, 0.25, 0.25])  # 1 / (.25 + .0625 + .0625)
+    assert effective_rows(1.0, 0.0, uneven, n_events=0) == pytest.approx(8 / 3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS)
+def test_effective_rows_lie_between_prompts_and_rows(seed):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 6, 30).astype(float)
+    share, mass = rng.uniform(0.01, 0.99), sizes / sizes.sum()
+    spread = share * (1 - share)
+    variance = spread * rng.uniform(1 / sizes.sum(), mass @ mass)
+    found = effective_rows(share, variance, mass, n_events=int(rng.integers(0, 30)))
+    assert 1 / (mass @ mass) * (1 - 1e-9) <= found <= spread / variance * (1 + 1e-9)
+
+
+def test_swapping_wins_and_losses_mirrors_the_interval():
+    wins, groups = clustered(np.random.default_rng(9), 40, share=0.9)
+    one, other = accuracy_interval(wins, groups), accuracy_interval(1 - wins, groups)
+    assert (other.low, other.high) == pytest.approx((1 - one.high, 1 - one.low))
 
 
 def test_a_statistic_that_is_often_undefined_has_no_interval():
@@ -207,7 +261,7 @@ TRIALS = 600
 def test_accuracy_intervals_cover_the_true_accuracy_of_clustered_pairs(n_prompts):
     held = coverage(
         lambda rng: clustered(rng, n_prompts),
-        lambda wins, groups: accuracy_interval(wins, groups, n_resamples=400),
+        accuracy_interval,
         0.7,
         TRIALS,
     )
@@ -217,7 +271,7 @@ def test_accuracy_intervals_cover_the_true_accuracy_of_clustered_pairs(n_prompts
 def test_accuracy_intervals_cover_a_high_accuracy_on_few_prompts():
     held = coverage(
         lambda rng: ((rng.random(25) < 0.93).astype(float), np.arange(25)),
-        lambda wins, groups: accuracy_interval(wins, groups),
+        accuracy_interval,
         0.93,
         TRIALS,
     )
@@ -227,7 +281,7 @@ def test_accuracy_intervals_cover_a_high_accuracy_on_few_prompts():
 def test_resampling_rows_instead_of_prompts_would_not_cover():
     held = coverage(
         lambda rng: clustered(rng, 100, n_rows=8, spread=2.0),
-        lambda wins, groups: accuracy_interval(wins, np.arange(wins.size), n_resamples=200),
+        lambda wins, groups: accuracy_interval(wins, np.arange(wins.size)),
         0.7,
         200,
     )
@@ -309,7 +363,15 @@ def test_paired_intervals_cover_the_true_difference():
             r"`level` must lie between 0 and 1; got 1.0",
         ),
         (
-            lambda: accuracy_interval(np.ones(30), np.arange(30), n_resamples=99),
+            lambda: accuracy_interval([0.5, float("nan")], np.arange(2)),
+            r"`wins` must be finite; 1 of 2 entries are not, the first at index 1",
+        ),
+        (
+            lambda: paired_interval(np.ones(30), np.ones(30), np.arange(30), level=0.0),
+            r"`level` must lie between 0 and 1; got 0.0",
+        ),
+        (
+            lambda: paired_interval(np.ones(30), np.ones(30), np.arange(30), n_resamples=99),
             r"`n_resamples` must be at least 100; got 99",
         ),
     ],

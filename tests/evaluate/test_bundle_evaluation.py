@@ -171,7 +171,8 @@ def test_objective_figures_do_not_depend_on_steering(model, rated):
 
 def test_the_report_comes_back_from_its_file(model, pairs, rated, tmp_path):
     report = evaluate_bundle(model, pairs=pairs, rated=rated, n_resamples=200)
-    again = read_report(write_report(report, tmp_path / "out"))
+    assert write_report(report, tmp_path / "out") == report
+    again = read_report(tmp_path / "out")
     assert report_json(again) == report_json(report)
     assert again.data.rated == again.data.pairs == N
     assert "is not checked" in again.protocol

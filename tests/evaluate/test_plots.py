@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from armorm.errors import MissingDependency
-from armorm.evaluate import drawing
+from armorm.evaluate import canvas, drawing
 from armorm.evaluate.figures import Report
 from armorm.evaluate.interval import value_only
 from armorm.evaluate.plots import write_plots
@@ -106,7 +106,7 @@ def test_contributions_are_bars_that_add_up_to_the_sum_below():
 
 def test_contributions_that_are_all_zero_can_be_drawn(tmp_path):
     figure = drawing.plot_contributions({"a": 0.0}, title="Nothing")
-    drawing.save_figure(figure, tmp_path / "nothing.png")
+    canvas.save_figure(figure, tmp_path / "nothing.png")
     assert (tmp_path / "nothing.png").stat().st_size > 1000
 
 
@@ -116,8 +116,8 @@ def test_no_contributions_are_refused():
 
 
 def test_without_matplotlib_the_extra_is_named(report, tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "armorm.evaluate.drawing")
-    monkeypatch.delattr("armorm.evaluate.drawing")
+    monkeypatch.delitem(sys.modules, "armorm.evaluate.canvas")
+    monkeypatch.delattr("armorm.evaluate.canvas")
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingDependency, match=r"drawing plots needs .*'armorm\[plots\]'"):
         write_plots(report, tmp_path)

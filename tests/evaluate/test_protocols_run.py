@@ -21,8 +21,8 @@ from armorm.evaluate.protocols import (
     result_json,
     write_result,
 )
+from armorm.evaluate.protocols.compared import figure_intervals
 from armorm.evaluate.protocols.coverage import cover
-from armorm.evaluate.protocols.intervals import figure_intervals
 from armorm.evaluate.protocols.plan import figures_of, keys_of, measure, weight_matrix
 from armorm.evaluate.scoring import BundleScorer, LengthScorer, RandomScorer
 from armorm.features.interface import FeatureOptions
@@ -376,7 +376,7 @@ def test_intervals_of_plain_accuracies_are_those_of_accuracy_interval(write):
     ]
     result = run("pairs", write("rows.jsonl", rows), scorers=[Oracle(), Constant()])
     groups = [group_of((Message("user", f"p{i // 2}"),)) for i in range(300)]
-    expected = accuracy_interval(wins.astype(float), groups, n_resamples=200)
+    expected = accuracy_interval(wins.astype(float), groups)
     assert result.scorers[0].overall.result.model_dump() == pytest.approx(expected.model_dump())
     paired = paired_interval(np.full(300, 0.5), wins.astype(float), groups, n_resamples=200)
     found = result.scorers[1].overall.difference
@@ -399,13 +399,13 @@ def test_few_prompts_get_the_interval_of_wilson(write):
     )
 
 
-def test_scorers_that_hardly_differ_get_the_interval_of_agresti_and_min(write):
+def test_scorers_that_hardly_differ_get_the_interval_of_bonett_and_price(write):
     rows = [{"prompt": f"p{i}", "chosen": f"x{i} 1", "rejected": f"y{i} 0"} for i in range(150)]
     twin = Oracle()
     twin.name, twin.identity = "twin", "0b" * 32
     result = run("pairs", write("rows.jsonl", rows), scorers=[Oracle(), twin])
     found = result.scorers[1].overall.difference
-    assert found.method == "agresti-min"
+    assert found.method == "bonett-price"
     assert found.low < found.value == 0.0 < found.high
 
 
@@ -427,8 +427,6 @@ def test_a_small_heavy_subset_counts_by_its_effective_number(write):
     oracle = run(protocol, write("rows.jsonl", rows)).scorers[0]
     section, small = oracle.sections["all"].result, oracle.subsets["small"].result
     assert section.value == pytest.approx(0.8)
-    # 220 prompts, 44 of them lost, would be enough for the bootstrap; 1 / (200 * 0.0025^2 +
-    # 20 * 0.025^2) = 72.7 are not.
     assert (section.method, section.n_groups) == ("wilson", 220)
     # Half of the figure rests on 20 rows: the width is near half of theirs, not a third.
     assert section.high - section.low > 0.4 * (small.high - small.low)
@@ -528,9 +526,9 @@ def test_scorers_are_opened_once_the_rows_are_known_to_do(write):
 def test_protocol_json_is_read_back(write, tmp_path):
     result = run("pairs", write("rows.jsonl", rewardbench_rows({"hep-go": 4})))
     check_result_folder(tmp_path / "out")
-    file = write_result(result, tmp_path / "out")
-    content = json.loads(file.read_text())
-    assert content["schema"] == 1
+    write_result(result, tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "protocol.json").read_text())
+    assert content["schema"] == 2
     assert content["scorers"][0]["overall"]["result"]["low"] is None
     assert result_json(ProtocolResult.model_validate(content)) == content
 

@@ -1,6 +1,7 @@
 import json
 import math
 import re
+import sys
 
 import pytest
 
@@ -34,8 +35,34 @@ def test_one_report_has_one_sequence_of_bytes(report, tmp_path):
     shuffled = Report.model_validate(dict(reversed(shuffled.items())))
     for name, one in [("a", report), ("b", shuffled)]:
         write_report(one, tmp_path / name)
-    for file in ("report.json", "report.md"):
+    for file in ("report.json", "report.md", "report.html"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_a_report_of_the_first_schema_is_read_as_one_of_this(report, tmp_path):
+    content = report_json(report) | {"schema": 1}
+    for name in ("calibration", "length", "comparisons"):
+        del content[name]
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    assert read_report(tmp_path) == report
+
+
+def test_a_report_has_a_page_beside_it_and_without_the_extra_a_note(report, tmp_path, monkeypatch):
+    assert write_report(report, tmp_path) == report
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+    monkeypatch.delitem(sys.modules, "armorm.evaluate.html.report_page", raising=False)
+    monkeypatch.delitem(sys.modules, "armorm.evaluate.html.page", raising=False)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    for _ in range(2):  # said once, however often it is written
+        written = write_report(report, tmp_path)
+        assert written.notes[:-1] == report.notes
+        assert written.notes[-1] == (
+            "writing pages needs the optional packages: pip install 'armorm[plots]'"
+        )
+        report_again = write_report(written, tmp_path)
+        assert report_again.notes == written.notes
+    assert not (tmp_path / "report.html").exists()
+    assert read_report(tmp_path) == written
 
 
 def test_nan_is_null_in_json_and_nan_when_read(tmp_path):
@@ -51,7 +78,7 @@ def test_json_starts_with_the_schema_and_keeps_the_order_of_the_fields(report):
     keys = list(report_json(report))
     assert keys[:3] == ["schema", "name", "protocol"]
     assert keys[-2:] == ["timings", "notes"]
-    assert report_json(report)["schema"] == 1
+    assert report_json(report)["schema"] == 2
 
 
 def test_a_report_is_immutable(report):
@@ -66,8 +93,9 @@ def test_a_report_is_immutable(report):
         ("{", r"report.json: must be a JSON file in UTF-8; "),
         ("[" * 100_000, r"report.json: must be a JSON file in UTF-8; maximum recursion depth"),
         ("[1]", r"report.json: must hold a JSON object; found list"),
-        ('{"schema": 2}', r"`schema` must be 1; found 2, written by a newer armorm$"),
-        ('{"name": "x"}', r"`schema` must be 1; found None$"),
+        ('{"schema": 3}', r"`schema` must be 1 or 2; found 3, written by a newer armorm$"),
+        ('{"schema": true}', r"`schema` must be 1 or 2; found True$"),
+        ('{"name": "x"}', r"`schema` must be 1 or 2; found None$"),
         ('{"schema": 1, "name": "x"}', r"`protocol` does not fit the schema: field required"),
         (
             '{"schema": 1, "name": "x", "protocol": "y", "accuracy": 3}',
@@ -238,7 +266,7 @@ def test_a_steered_model_is_named_where_it_is_the_reference(report):
     steered = Report(name="x", protocol="p", preferences=rows)
     text = render_markdown(steered)
     assert "to steered, points" in text
-    assert "**To steered** is" in text
+    assert "**To steered**: a scorer's accuracy minus that of steered" in text
     assert "The steered model prefers the chosen response in 70.0 %" in text
     assert "the steered model is behind by more than chance explains" in text
     assert report.reference().scorer == "gated"

@@ -92,7 +92,9 @@ def test_a_judge_that_knows_wins_every_pair_in_both_orders():
         judged = PairJudge(client(server)).judge(pairs(3))
     assert judged.wins.tolist() == [1.0, 1.0, 1.0]
     assert judged.first_share == 0.5
-    assert judged.counts == JudgeCounts(n_questions=6, n_used=6)
+    assert judged.counts == JudgeCounts(
+        n_questions=6, n_used=6, n_requests=6, n_comparisons=3, n_decided=6, n_first=3
+    )
     shown_first = [r.user.index("good") < r.user.index("bad") for r in server.requests]
     assert sorted(shown_first) == [False] * 3 + [True] * 3
 
@@ -311,6 +313,9 @@ def test_a_time_out_is_retried_counted_and_shown():
     assert math.isnan(judged.wins[1])
     assert judged.counts.n_failed == 2
     assert len(server.requests) == 6
+    # Two questions, each sent twice and late both times; the two others once.
+    sent = (judged.counts.n_requests, judged.counts.n_retried, judged.counts.n_timed_out)
+    assert sent == (6, 2, 4)
     assert judged.counts.sentences("j") == (
         "j: 2 of 4 questions had no answer after all retries",
         "j: for example 'no answer within 0.6 s'",

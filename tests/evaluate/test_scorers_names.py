@@ -28,6 +28,8 @@ ROW = Conversation((Message("user", "Question?"),), "An answer.")
     ("text", "expected"),
     [
         ("length", {"kind": "length"}),
+        ("longest", {"kind": "length"}),
+        ("shortest", {"kind": "length", "longer": False}),
         ("-length", {"kind": "length", "longer": False}),
         ("random", {"kind": "random"}),
         ("runs/a/bundle", {"kind": "reward model", "target": "runs/a/bundle"}),
@@ -59,7 +61,7 @@ def test_a_path_that_is_here_is_a_path_whatever_it_looks_like(tmp_path, monkeypa
     [
         ("Length", "got 'Length'; did you mean 'length'"),
         ("randon", "got 'randon'; did you mean 'random'?"),
-        ("", "got ''; known: 'length'"),
+        ("", "got ''; known: 'longest'"),
         ("x" * 5000, "got 'xxx"),
         ("bundle\0", "got 'bundle"),
         ("jugde:m@http://h", "begins with 'jugde:'; did you mean 'judge:'?"),

@@ -252,9 +252,9 @@ def test_identity_of_a_bundle_is_of_everything_that_decides_a_score():
     others.append(BundleScorer(RewardModel(make_bundle(wide.facts()), wide)))
     assert len({base.identity, *(one.identity for one in others)}) == 7
     assert [one.name for one in others[2:5]] == [
-        "tiny (honesty=1)",
-        "tiny (honesty=2)",
-        "tiny (honesty=x2)",
+        "tiny (weights honesty=1)",
+        "tiny (weights honesty=2)",
+        "tiny (scale honesty=2)",
     ]
 
 

@@ -9,9 +9,13 @@ from safetensors.torch import load_file
 from armorm.data import Drops
 from armorm.evaluate.figures import Report
 from armorm.model.bundle import load_bundle
-from armorm.train.figures import HeldOut, notes_of, preference_results, training_facts
+from armorm.train.figures import notes_of, preference_results, training_facts
+from armorm.train.held_out import HeldOut
 from armorm.train.inputs import TrainingData
+from armorm.train.temperature import Temperature
 from armorm.types import Message, PreferencePair
+
+NONE = Temperature(None, reason="not asked for")
 
 
 def pairs(n):
@@ -21,8 +25,9 @@ def pairs(n):
 
 def results(scores, gating=None):
     data = TrainingData([], pairs(len(scores)), None, None)
-    held_out = HeldOut(None, {"gated": scores, "other": -scores}, gating)
-    return preference_results(held_out, data, n_resamples=100, seed=0)
+    betas = torch.ones(len(scores))
+    held_out = HeldOut(None, {"gated": scores, "other": -scores}, gating, betas=betas)
+    return preference_results(held_out, data, NONE, n_resamples=100, seed=0)
 
 
 def test_accuracy_counts_held_out_pairs_alone_and_a_tie_one_half():
@@ -40,7 +45,8 @@ def test_accuracy_counts_held_out_pairs_alone_and_a_tie_one_half():
 
 def test_no_pairs_give_no_figures():
     data = TrainingData([], [], None, None)
-    assert preference_results(HeldOut(None, {}, None), data, n_resamples=100, seed=0) == {}
+    nothing = HeldOut(None, {}, None)
+    assert preference_results(nothing, data, NONE, n_resamples=100, seed=0) == {}
 
 
 def moved(report, *, steps):

@@ -6,13 +6,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from armorm.heads.debias import fit_debias
 from armorm.heads.gating import GatingSettings
 from armorm.heads.preference import choose_l2, fit_bradley_terry, fit_fixed_weights
 from armorm.train.cache import StageCache, StageResult
-from armorm.train.figures import debias_result, held_out_predictions
+from armorm.train.figures import debias_result
 from armorm.train.folds import Fit, Fitter, Settings
 from armorm.train.gating_stage import gating_stage, load_gate
-from armorm.train.sets import DerivedPairs, GatePairs, PairSet, RatedSet
+from armorm.train.held_out import HeldOut, held_out_predictions
+from armorm.train.inputs import TrainingData
+from armorm.train.sets import DerivedPairs, GatePairs, PairSet, RatedSet, scores_of
 from armorm.train.stages import L2_GRID, baselines_stage, gate_pairs
 
 N_FOLDS, D, K = 4, 5, 3
@@ -229,16 +232,47 @@ def test_gate_without_debias_is_trained_on_raw_scores_and_may_weigh_the_nuisance
     assert fit.plain_gating.facts["beta"] != fit.gating.facts["beta"]
 
 
-def test_of_several_nuisances_the_largest_correlation_is_reported():
+def test_of_several_nuisances_the_largest_correlation_is_reported(tmp_path):
     nothing = StageResult({}, {})
     before = torch.tensor([[0.1, -0.6], [0.3, 0.2], [torch.nan, 0.1], [0.4, torch.nan]])
     tensors = {"penalties": torch.zeros(4, 2), "before": before, "after": before / 100}
     debias = StageResult(tensors, {"n_rows": 9})
-    figures = debias_result(
-        Fit(None, nothing, debias, nothing, nothing, None), ("a", "b", "v", "w"), ("v", "w")
-    )
+    final = Fit(None, nothing, debias, nothing, nothing, None)
+    made = replace(fitter(tmp_path, None, None, None, nuisances=(2, 3)), objectives=tuple("abvw"))
+    rows = TrainingData([], [], None, None)
+    nobody = HeldOut(None, {}, None)
+    figures = debias_result(nobody, rows, final, made, n_resamples=100, seed=0)
     assert {name: round(value, 6) for name, value in figures.before.items()} == {
         "a": -0.6,
         "b": 0.3,
     }
     assert round(figures.largest_after, 6) == 0.006
+
+
+def test_part_of_the_debias_leaves_the_measured_nuisance_in_and_unweighed(tmp_path):
+    """Objective 1 counts as measured: the second matrix removes objective 2 alone."""
+    rated, pairs, derived = sets()
+    made = fitter(tmp_path, rated, pairs, derived, nuisances=(2, 1), measured=(1,))
+    fit = made.fit(0)
+    matrix = fit.unmeasured_debias.tensors["matrix"]
+    assert matrix[1].tolist() == matrix[:, 1].tolist() == [0.0, 1.0, 0.0]
+    assert not matrix[:, 2].any()
+    scores = scores_of(fit.ridge.tensors["weight"], fit.ridge.tensors["bias"], made.reference(0))
+    alone = fit_debias(scores[:, [0, 2]], nuisances=[1]).matrix
+    assert torch.equal(matrix[[0, 2]][:, [0, 2]], alone)
+    prompts = normal(6, D, seed=9)
+    assert not made.unmeasured_gate(fit)(prompts)[:, 1:].any()
+    # The gate without debias weighs the rated nuisance, and nothing that nobody rated.
+    plain = made.baselines(fit).gating_without_debias(prompts)
+    assert (plain > 0).all(0).tolist() == [True, False, True]
+    names = list(held_out_predictions(made, [fit]).pair_scores)
+    assert names[:3] == ["gated", "gate without debias", "debias without measured"]
+    assert len(made.gates(0)) == 3
+    assert len(made.gates(None)) == 2
+    assert made.fit(None).unmeasured_gating is None
+
+
+def test_measured_nuisances_alone_need_no_part(tmp_path):
+    made = fitter(tmp_path, *sets(), nuisances=(2,), measured=(2,))
+    assert made.fit(0).unmeasured_debias is None
+    assert len(made.gates(0)) == 2

@@ -101,7 +101,10 @@ def test_ctrl_c_says_one_line_exits_130_and_the_run_goes_on(project, trained, co
     child.send_signal(signal.SIGINT)
     code, err = leave(child)
     assert code == 130
-    assert err.count("interrupted: run the same command again; `train` and `extract` con") == 1
+    assert (
+        err.count("interrupted: run the same command again; `train`, `extract` and `label` con")
+        == 1
+    )
     assert "Traceback" not in err
     assert not [p for p in folder.rglob("*.part")]
     project.train()

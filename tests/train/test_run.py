@@ -39,6 +39,7 @@ def test_first_run_fits_every_stage_and_leaves_what_a_person_takes_away(trained)
         "bundle/heads.safetensors",
         "bundle/README.md",
         "report.json",
+        "report.html",
         "report.md",
         "recipe.yaml",
         "dropped-rows.json",
@@ -290,7 +291,8 @@ def test_interrupt_says_one_line_and_the_run_goes_on(
         code, _, err = armorm("train", recipe, "-o", folder)
     assert code == 130
     text = (
-        "interrupted: run the same command again; `train` and `extract` continue where they stopped"
+        "interrupted: run the same command again; `train`, `extract` and `label` "
+        "continue where they stopped"
     )
     assert len([line for line in err if line.removeprefix("error: ") == text]) == 1
     assert "Traceback" not in "".join(err)

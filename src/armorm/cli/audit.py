@@ -80,7 +80,8 @@ def audit(
         )
     terminal.remarks([*notes, *found.notes, *model.backbone.notes])
     if output is not None:
-        write_audit(found, output)
+        written = write_audit(found, output)
+        terminal.remarks(written.notes[len(found.notes) :])
     if json:
         terminal.print_json(audit_json(found))
     else:
@@ -91,6 +92,6 @@ def audit(
     if temperature is None:
         raise OptionError(
             "--write-temperature: no temperature is fitted, since half of the prompts must have "
-            "pairs that are judged right and some that are judged wrong"
+            "pairs that are judged wrong, and a mean margin above 0"
         )
     save_changed(calibrated(model.bundle, temperature), write_temperature)

@@ -1,116 +1,113 @@
-"""The result of a protocol as a table, and in words what its figures are figures of."""
+"""The result of a protocol for the terminal: models side by side, then figures, then judges."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from armorm.evaluate.interval import Interval
-from armorm.evaluate.protocols import FigureResult, ProtocolResult, ScorerResult
-from armorm.evaluate.wording import number, spread, verdict
+from armorm.evaluate.protocols import ProtocolResult, overall_side_by_side
+from armorm.evaluate.protocols.wording import (
+    SIGNS,
+    figure_lines,
+    heads_of,
+    judge_lines,
+    judges_of,
+    marked,
+    result_sentences,
+)
+from armorm.evaluate.scorers.side_by_side_table import letter, side_by_side_table
 
-_MARKS = {"better": " +", "worse": " -", "no clear difference": "  ", "unknown": "  "}
-"""Shown behind a figure that differs from the first scorer's by more than chance explains."""
+_BETWEEN = 3
+"""The box and the padding between two columns."""
+
+_MOST_DIFFERENCES = 10
 
 
-def protocol_table(result: ProtocolResult) -> RenderableType:
+class ProtocolTable:
+    """A result; scorers get letters, and their figures as many columns as there is room."""
+
+    def __init__(self, result: ProtocolResult) -> None:
+        """Keep the result."""
+        self._result = result
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        """Render for the width at hand."""
+        result = self._result
+        yield side_by_side_table(
+            overall_side_by_side(result),
+            heads=heads_of(result),
+            most_differences=_MOST_DIFFERENCES,
+        )
+        yield Text()
+        cells = _cells(result)
+        for places in _blocks(cells, options.max_width):
+            yield _figures(cells, places)
+            yield Text()
+        for place, name, judge in judges_of(result):
+            table = _table(f"{place}: {name}")
+            table.add_column("", justify="right", overflow="fold")
+            for said, count in judge_lines(judge):
+                table.add_row(said, count)
+            yield table
+            yield Text()
+        for sentence in result_sentences(result):
+            yield Text(sentence)
+
+
+def protocol_table(result: ProtocolResult) -> ProtocolTable:
     """Return a result for the terminal.
 
     Args:
         result: What a protocol found.
 
     Returns:
-        A table, one figure a line and one scorer a column, and sentences under it.
+        A renderable that fits 80 columns and puts more scorers side by side where there is room.
     """
-    first, *others = result.scorers
+    return ProtocolTable(result)
+
+
+def _cells(result: ProtocolResult) -> list[list[str]]:
+    """Sections, subsets and parts: name, rows and one figure a scorer, signs below signs."""
+    heads = heads_of(result)
+    lines: list[list[str]] = []
+    for line in figure_lines(result):
+        figures = [marked(line.of(one), heads) for one in result.scorers]
+        rows = f"{line.of(result.scorers[0]).result.n_rows:,}"
+        name = "  " * line.is_subset + line.name
+        lines.append([name, rows, *(f if f.endswith(SIGNS) else f"{f}  " for f in figures)])
+    return lines
+
+
+def _blocks(cells: Sequence[Sequence[str]], width: int) -> Iterator[range]:
+    """The scorers by place, as many at a time as there is room for."""
+    if not cells:
+        return
+    natural = [max(map(len, column)) + _BETWEEN for column in zip(*cells, strict=True)]
+    at_once = max(1, (width - natural[0] - max(natural[1], 4 + _BETWEEN)) // max(natural[2:]))
+    n_scorers = len(natural) - 2
+    for start in range(0, n_scorers, at_once):
+        yield range(start, min(start + at_once, n_scorers))
+
+
+def _figures(cells: Sequence[Sequence[str]], places: Sequence[int]) -> Table:
+    """The figures of some scorers."""
+    table = _table("")
+    for head in ("rows", *map(letter, places)):
+        table.add_column(head, justify="right", no_wrap=True)
+    for name, rows, *figures in cells:
+        shown = [figures[i] for i in places]
+        table.add_row(Text(name), rows, *shown, style="dim" if name.startswith(" ") else "")
+    return table
+
+
+def _table(first: str) -> Table:
+    """A plain table whose first column holds names."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
-    table.add_column("", no_wrap=True, overflow="ellipsis")
-    for name in ("rows", first.scorer, f"{100 * first.overall.result.level:g} % interval"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for other in others:
-        table.add_column(other.scorer, justify="right", no_wrap=True)
-    show = _share if result.unit == "share" else _reference
-    for name, style, of in _lines(result):
-        figures = [of(scorer) for scorer in result.scorers]
-        own = figures[0].result
-        table.add_row(
-            Text(name),
-            f"{own.n_rows:,}",
-            show(own),
-            spread(own, factor=_factor(result), digits=_digits(result)),
-            *(show(figure.result) + _mark(figure) for figure in figures[1:]),
-            style=style,
-        )
-    return Group(table, Text(), *(Text(said) for said in _sentences(result)))
-
-
-def _lines(
-    result: ProtocolResult,
-) -> Iterator[tuple[str, str, Callable[[ScorerResult], FigureResult]]]:
-    """Name, style and figure of each line: overall, sections with their subsets, parts."""
-    first = result.scorers[0]
-    yield "overall", "bold", lambda scorer: scorer.overall
-    of_section: dict[str, list[str]] = {}
-    for one in result.coverage.subsets:
-        of_section.setdefault(one.section, []).append(one.subset)
-    for section in first.sections if len(first.sections) > 1 else ():
-        yield section, "", _entry("sections", section)
-        for subset in of_section[section]:
-            if subset in first.subsets:
-                yield f"  {subset}", "dim", _entry("subsets", subset)
-    for part in first.parts:
-        yield part, "", _entry("parts", part)
-
-
-def _entry(kind: str, name: str) -> Callable[[ScorerResult], FigureResult]:
-    """One figure of a kind, by name."""
-
-    def of(scorer: ScorerResult) -> FigureResult:
-        figures: Mapping[str, FigureResult] = getattr(scorer, kind)
-        return figures[name]
-
-    return of
-
-
-def _mark(figure: FigureResult) -> str:
-    """A sign where the difference to the first scorer exceeds chance."""
-    return _MARKS[verdict(figure.difference)] if figure.difference is not None else ""
-
-
-def _share(interval: Interval) -> str:
-    """A share in per cent; the unit is in the sentences."""
-    return number(100 * interval.value, digits=1)
-
-
-def _reference(interval: Interval) -> str:
-    """A figure in the unit of the reference values."""
-    return number(interval.value, digits=3)
-
-
-def _factor(result: ProtocolResult) -> float:
-    return 100.0 if result.unit == "share" else 1.0
-
-
-def _digits(result: ProtocolResult) -> int:
-    return 1 if result.unit == "share" else 3
-
-
-def _sentences(result: ProtocolResult) -> Iterator[str]:
-    """What the figures are of, what is covered, and what the signs say."""
-    unit = "per cent" if result.unit == "share" else "in the unit of the references"
-    yield f"{result.title}, {unit}: {result.rule}."
-    if not result.is_whole:
-        yield f"Partial: {result.coverage.sentence()}."
-    ties = [f"{one.scorer} {one.n_ties:,}" for one in result.scorers if one.n_ties]
-    if ties:
-        yield f"Rows with exact ties: {', '.join(ties)}."
-    shown = [_mark(f) for one in result.scorers for f in (one.overall, *one.sections.values())]
-    if {" +", " -"} & set(shown):
-        yield (
-            f"+ and -: above or below {result.scorers[0].scorer} by more than chance explains, "
-            "prompt by prompt."
-        )
+    table.add_column(Text(first), no_wrap=True, overflow="ellipsis")
+    return table

@@ -176,8 +176,8 @@ def run(application: typer.Typer) -> None:
     except (KeyboardInterrupt, typer.Abort):
         _stop(
             [
-                "interrupted: run the same command again; `train` and `extract` continue where "
-                "they stopped"
+                "interrupted: run the same command again; `train`, `extract` and `label` "
+                "continue where they stopped"
             ],
             _INTERRUPTED,
         )

@@ -3,7 +3,13 @@
 from armorm.data.conversation import as_conversation
 from armorm.data.derive import pairs_from_ratings
 from armorm.data.drops import Drops
-from armorm.data.read import BadRows, read_conversations, read_pairs, read_rated
+from armorm.data.read import (
+    BadRows,
+    read_conversations,
+    read_pairs,
+    read_prompts,
+    read_rated,
+)
 from armorm.data.scales import (
     MIN_RATINGS,
     Scales,
@@ -44,6 +50,7 @@ __all__ = [
     "rating_matrix",
     "read_conversations",
     "read_pairs",
+    "read_prompts",
     "read_rated",
     "split_of",
     "summarise",

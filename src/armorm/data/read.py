@@ -14,7 +14,7 @@ from armorm.data.rows import RowParser
 from armorm.data.scales import Scales
 from armorm.data.source import DataSource, as_source
 from armorm.errors import DataError
-from armorm.types import Conversation, PreferencePair, RatedResponse
+from armorm.types import Conversation, PreferencePair, Prompt, RatedResponse
 
 BadRows: TypeAlias = Literal["stop", "drop"]
 """What a bad row does: stop the command with a located error, or be counted and left out."""
@@ -31,6 +31,7 @@ def read_rated(
     *,
     bad_rows: BadRows = "stop",
     drops: Drops,
+    file_of: dict[str, str] | None = None,
 ) -> list[RatedResponse]:
     """Read rated rows, ratings raw and on their scales.
 
@@ -44,6 +45,7 @@ def read_rated(
             any finite rating of any objective, and rows without a source.
         bad_rows: `stop` raises at the first bad row, `drop` counts and leaves it out.
         drops: Receives the counts.
+        file_of: Receives the file of each row by its id, as `drops` names it; None: not asked.
 
     Returns:
         The rows in file order, ids distinct.
@@ -55,7 +57,7 @@ def read_rated(
         MissingDependency: Parquet or hub data without the packages for them.
         ValueError: no sources; `bad_rows` is neither.
     """
-    loop = _Loop(sources, bad_rows, drops)
+    loop = _Loop(sources, bad_rows, drops, file_of)
     rows: list[RatedResponse] = []
     for source in sources:
         parser = RowParser(source, scales)
@@ -65,7 +67,11 @@ def read_rated(
 
 
 def read_pairs(
-    sources: Sequence[DataSource], *, bad_rows: BadRows = "stop", drops: Drops
+    sources: Sequence[DataSource],
+    *,
+    bad_rows: BadRows = "stop",
+    drops: Drops,
+    file_of: dict[str, str] | None = None,
 ) -> list[PreferencePair]:
     """Read preference pairs.
 
@@ -77,6 +83,7 @@ def read_pairs(
         sources: Files, folders, hub data sets; read in this order.
         bad_rows: `stop` raises at the first bad row, `drop` counts and leaves it out.
         drops: Receives the counts.
+        file_of: Receives the file of each pair by its id, as `drops` names it; None: not asked.
 
     Returns:
         The pairs in file order, ids distinct.
@@ -87,7 +94,7 @@ def read_pairs(
         MissingDependency: Parquet or hub data without the packages for them.
         ValueError: no sources; `bad_rows` is neither.
     """
-    loop = _Loop(sources, bad_rows, drops)
+    loop = _Loop(sources, bad_rows, drops, file_of)
     rows: list[PreferencePair] = []
     for source in sources:
         parser = RowParser(source)
@@ -127,6 +134,38 @@ def read_conversations(
     return loop.read(source, lambda _file: _either(parser))
 
 
+def read_prompts(
+    source: DataSource | str | os.PathLike[str],
+    *,
+    bad_rows: BadRows = "stop",
+    drops: Drops | None = None,
+) -> list[Prompt]:
+    """Read the prompts alone, of rows of any shape: what else a row holds is not looked at.
+
+    A row has `prompt`, or conversations (`messages`, `response`, `chosen`) that begin with it.
+
+    Args:
+        source: A data source, or the path of one.
+        bad_rows: `stop` raises at the first row without a prompt, `drop` counts it.
+        drops: Receives the counts; must be given with `drop`.
+
+    Returns:
+        One prompt a row, in file order.
+
+    Raises:
+        DataError: a file is missing, empty or damaged; a row without a prompt under `stop`;
+            all of them under `drop`.
+        MissingDependency: Parquet or hub data without the packages for them.
+        ValueError: `bad_rows` is neither, or `drop` without `drops`.
+    """
+    if bad_rows == "drop" and drops is None:
+        raise ValueError("`drops` must be given with `bad_rows` = 'drop', to count the rows in")
+    source = as_source(source)
+    loop = _Loop([source], bad_rows, Drops() if drops is None else drops)
+    parser = RowParser(source)
+    return [row.prompt for row in loop.read(source, lambda _file: parser.prompt)]
+
+
 def _either(parser: RowParser) -> _Parse:
     """Return a parser that takes the shape of the first row it sees for all of a file."""
     pairs: bool | None = None
@@ -158,13 +197,20 @@ def _place(file: DataFile) -> tuple[object, str | None]:
 class _Loop:
     """One reading over all sources: ids are distinct across them."""
 
-    def __init__(self, sources: Sequence[DataSource], bad_rows: str, drops: Drops) -> None:
+    def __init__(
+        self,
+        sources: Sequence[DataSource],
+        bad_rows: str,
+        drops: Drops,
+        file_of: dict[str, str] | None = None,
+    ) -> None:
         if not sources:
             raise ValueError("`sources` must name at least one data source; got none")
         if bad_rows not in ("stop", "drop"):
             raise ValueError(f"`bad_rows` must be 'stop' or 'drop'; got {bad_rows!r}")
         self._stop = bad_rows == "stop"
         self._drops = drops
+        self._file_of = {} if file_of is None else file_of
         self._places: dict[str, tuple[DataFile, str, int]] = {}
         self._stems: dict[str, int] = {}
         self._read: set[tuple[object, str]] = set()
@@ -188,6 +234,7 @@ class _Loop:
                     own.add(file.name, ONLY_IGNORED)
                 else:
                     rows.append(row)
+                    self._file_of[row.id] = file.name
         self._drops.merge(own)
         if not rows:
             said = own.sentence(own.total)

@@ -141,6 +141,31 @@ class RowParser:
         identity = self._identity(record, spare_id)
         return Conversation(*self._prompt_and_response(record, textual), identity)
 
+    def prompt(self, record: Record, spare_id: str, textual: bool) -> Conversation:
+        """Parse the prompt of a row of any shape; an id of its own is not looked at.
+
+        Args:
+            record: The record.
+            spare_id: Id of the row.
+            textual: Whether lists are written as text.
+
+        Returns:
+            A conversation with this prompt and no response.
+
+        Raises:
+            RowProblem: there is no prompt, or it is not what it must be.
+        """
+        side = "chosen" if self.shape(record) == "pair" else None
+        if self._has(record, "prompt"):
+            prompt = parse_prompt(self._field(record, "prompt", textual))
+        elif side and isinstance(value := self._field(record, side, textual), list):
+            prompt, _ = parse_conversation(value, side)
+        elif side is None and (self._has(record, "messages") or self._has(record, "response")):
+            prompt, _ = self._prompt_and_response(record, textual)
+        else:
+            prompt = parse_prompt(self._field(record, "prompt", textual))
+        return Conversation(prompt, "", spare_id)
+
     def check_names_seen(self) -> None:
         """Check that every mapped rating column and every ignored objective occurred.
 

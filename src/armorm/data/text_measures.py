@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from armorm.errors import nearest
+from armorm.types import Scale
 
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+•]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s+\S")
 _LINE_MARK = re.compile(
     r"\s*(?:#{1,6}\s+\S"  # heading
@@ -27,16 +28,31 @@ _SPAN_MARK = re.compile(
     r"|`[^`\n]+`"
     r"|\[[^\[\]\n]*\]\([^()\s]*\)"
 )
-_INLINE_CODE = re.compile(r"`[^`\n]+`")
+_INLINE_CODE = re.compile(r"(?<!`)`+[^`\n]+`+")
 
 
 class Measure(NamedTuple):
     """One measure of a text."""
 
+    label: str
+    """What it is called in sentences and tables."""
     sentence: str
     """What it counts, as the end of a sentence, with its range."""
     function: Callable[[str], float]
     """From a text to the number."""
+    scale: Scale
+    """Maps the number to [0, 1] where it serves as an objective."""
+
+    def rating(self, text: str) -> float:
+        """Return the number as a rating: what lies beyond an end of the scale counts as the end.
+
+        Args:
+            text: Any text.
+
+        Returns:
+            On the scale.
+        """
+        return min(max(self.function(text), self.scale.low), self.scale.high)
 
 
 def log_length(text: str) -> float:
@@ -121,15 +137,27 @@ def code_share(text: str) -> float:
     return 1.0 - sum(_n_visible(_INLINE_CODE.sub("", line)) for line in lines) / total
 
 
+LOG_LENGTH_END = 12.0
+"""End of the scale of `log_length`: 162,754 characters; a longer response counts as that long."""
+
 MEASURES: dict[str, Measure] = {
-    "length": Measure("log of the number of characters", log_length),
-    "list density": Measure("share of lines that are list items, 0 to 1", list_density),
-    "markdown density": Measure(
-        "share of markdown marks among marks and words, 0 to 1", markdown_density
+    "log_length": Measure(
+        "length", "log of the number of characters", log_length, Scale(0.0, LOG_LENGTH_END)
     ),
-    "code share": Measure("share of characters that are code, 0 to 1", code_share),
+    "list_density": Measure(
+        "list density", "share of lines that are list items, 0 to 1", list_density, Scale(0, 1)
+    ),
+    "markdown_density": Measure(
+        "markdown density",
+        "share of markdown marks among marks and words, 0 to 1",
+        markdown_density,
+        Scale(0, 1),
+    ),
+    "code_share": Measure(
+        "code share", "share of characters that are code, 0 to 1", code_share, Scale(0, 1)
+    ),
 }
-"""Every measure by name."""
+"""Every measure by name, as a recipe names it."""
 
 
 def measure_texts(texts: Sequence[str], *, names: Sequence[str] = tuple(MEASURES)) -> np.ndarray:
@@ -146,7 +174,7 @@ def measure_texts(texts: Sequence[str], *, names: Sequence[str] = tuple(MEASURES
         ValueError: a name is unknown.
 
     Example:
-        >>> measure_texts(["- a", "a"], names=["list density"]).tolist()
+        >>> measure_texts(["- a", "a"], names=["list_density"]).tolist()
         [[1.0], [0.0]]
     """
     for name in names:
@@ -158,6 +186,19 @@ def measure_texts(texts: Sequence[str], *, names: Sequence[str] = tuple(MEASURES
     return table
 
 
+def measured_ratings(text: str, names: Sequence[str]) -> dict[str, float]:
+    """Return measures of a response in the form of its ratings.
+
+    Args:
+        text: The response.
+        names: Keys of `MEASURES`.
+
+    Returns:
+        Name -> raw rating, on the scale of the measure.
+    """
+    return {name: MEASURES[name].rating(text) for name in names}
+
+
 def _split_code(text: str) -> tuple[list[str], int]:
     """The lines that are neither blank nor in a code block, and how many blocks there are."""
     prose: list[str] = []
@@ -165,7 +206,8 @@ def _split_code(text: str) -> tuple[list[str], int]:
     for line in text.splitlines():
         found = _FENCE.match(line)
         if fence:
-            fence = "" if found and found[1].startswith(fence) else fence
+            ends = found and found[1].startswith(fence) and not found[2].strip()
+            fence = "" if ends else fence
         elif found:
             fence, n_blocks = found[1], n_blocks + 1
         elif line.strip():

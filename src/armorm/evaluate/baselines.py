@@ -12,7 +12,13 @@ from armorm.evaluate.figures import PreferenceFigures
 from armorm.evaluate.groups import Groups, group_rows
 from armorm.evaluate.interval import FEWEST_GROUPS, Interval, value_only
 from armorm.evaluate.metrics import preference_wins
-from armorm.model.rivals import BLACK_BOX, FIXED_WEIGHTS, UNIFORM, WITHOUT_DEBIAS
+from armorm.model.rivals import (
+    BLACK_BOX,
+    FIXED_WEIGHTS,
+    UNIFORM,
+    WITHOUT_DEBIAS,
+    WITHOUT_MEASURED,
+)
 
 GATED = "gated"
 """Name of the scorer that the others are measured against."""
@@ -23,6 +29,7 @@ LONGER = "longer wins"
 SCORERS: Mapping[str, str] = {
     GATED: "the reward model as it ships: objectives weighed by the gating, after debias",
     WITHOUT_DEBIAS: "the same, the gating trained on the raw objective scores",
+    WITHOUT_MEASURED: "the same, the gating trained after a debias by the rated nuisances alone",
     UNIFORM: "every objective weighs the same, after debias",
     FIXED_WEIGHTS: "one non-negative weight an objective for all prompts, fitted on pairs",
     BLACK_BOX: "a Bradley-Terry head on the features: fitted on pairs, no objectives",
@@ -98,9 +105,7 @@ def compare_scorers(
             value = float(a.mean() if b is None else (a - b).mean())
             return value_only(value, n_rows=n, n_groups=grouping.n_groups)
         if b is None:
-            return accuracy_interval(
-                a, grouping.index, n_resamples=n_resamples, level=level, seed=seed
-            )
+            return accuracy_interval(a, grouping.index, level=level)
         return paired_interval(
             a, b, grouping.index, n_resamples=n_resamples, level=level, seed=seed
         )

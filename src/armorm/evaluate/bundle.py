@@ -21,10 +21,12 @@ from armorm.evaluate.baselines import (
     compare_scorers_by_source,
     length_scores,
 )
+from armorm.evaluate.bootstrap import Resampling
 from armorm.evaluate.counts import count_rows, source_of
-from armorm.evaluate.figures import Report
+from armorm.evaluate.figures import ComparisonFigures, Report
 from armorm.evaluate.heads_figures import gating_figures
 from armorm.evaluate.objectives import evaluate_objectives
+from armorm.evaluate.pair_curves import calibration_figures, length_figures
 from armorm.features.extract import compute_features
 from armorm.features.store import FeatureSet
 from armorm.model.reward import RewardModel
@@ -48,6 +50,9 @@ _NO_BASELINES = (
 Watch = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
 
+Compare = Callable[[Sequence[PreferencePair], FeatureSet], tuple[ComparisonFigures, ...]]
+"""From pairs and the features of their sides, chosen first, to comparisons."""
+
 
 def evaluate_bundle(
     model: RewardModel,
@@ -58,6 +63,7 @@ def evaluate_bundle(
     n_resamples: int = 2000,
     seed: int = 0,
     watch: Watch = lambda stage, done, total: None,
+    compare: Compare | None = None,
 ) -> Report:
     """Measure a model on preference pairs, rated rows or both.
 
@@ -74,6 +80,8 @@ def evaluate_bundle(
         n_resamples: Of the bootstrap.
         seed: Of the bootstrap.
         watch: Called with (stage, done, total).
+        compare: Takes pairs apart for the report, from the pairs and the features of both
+            sides; see `armorm.explain.comparisons`. None for none.
 
     Returns:
         The report; intervals are left out below 20 prompts.
@@ -114,6 +122,8 @@ def evaluate_bundle(
             features = _features(model, pair_rows, "pairs", watch)
         drops.add_truncated(str(pairs), TRUNCATED, count_truncated(pair_rows, features.n_truncated))
         fields |= _preferences(model, pair_rows, features, n_resamples=n_resamples, seed=seed)
+        if compare is not None:
+            fields["comparisons"] = compare(pair_rows, features)
     notes = (drops.sentence(n_read),) if drops.total or drops.total_truncated else ()
     if pair_rows and bundle.baselines is None:
         notes = (*notes, _NO_BASELINES)
@@ -193,7 +203,18 @@ def _preferences(
     sources = [source_of(row) for row in rows]
     gating = plain.gating
     assert gating is not None  # a model that is not steered has one
+    resampling = Resampling(n_resamples, seed=seed)
+    margins = scores.score[0::2].double().numpy() - scores.score[1::2].double().numpy()
     return {
+        # Weights in place of the gating give scores of another unit, which beta does not know.
+        "calibration": (
+            calibration_figures(
+                bundle.beta * margins, groups, beta=bundle.beta, resampling=resampling
+            )
+            if model.weights is None
+            else None
+        ),
+        "length": length_figures(scorers, rows, reference=reference, resampling=resampling),
         "preferences": compare_scorers(
             scorers, groups, reference=reference, n_resamples=n_resamples, seed=seed
         ),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from armorm.data import Drops, group_of
-from armorm.evaluate.figures import DataFacts, SourceFacts
+from armorm.evaluate.figures import DataFacts, DecontaminationFigures, SourceFacts
 from armorm.types import PreferencePair, RatedResponse
 
 NO_SOURCE = "(none)"
@@ -19,6 +19,7 @@ def count_rows(
     drops: Drops,
     *,
     n_derived: int = 0,
+    decontaminated: tuple[DecontaminationFigures, ...] = (),
 ) -> DataFacts:
     """Count the rows that were used and those that were not.
 
@@ -27,6 +28,7 @@ def count_rows(
         pairs: Preference pairs that were used.
         drops: Rows that were not, by reason.
         n_derived: Pairs derived from ratings for training.
+        decontaminated: Rows that were left out for their prompt, by evaluation file.
 
     Returns:
         The counts, sources in order of first appearance.
@@ -42,6 +44,7 @@ def count_rows(
         },
         dropped=drops.as_dict(),
         derived_pairs=n_derived,
+        decontaminated=decontaminated,
     )
 
 

@@ -6,10 +6,14 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from armorm.evaluate.calibration_figures import CalibrationFigures, LengthCurve
 from armorm.evaluate.interval import Frozen, Interval, Number
 
-SCHEMA = 1
-"""Version of report.json; raised when a field changes its meaning or goes."""
+SCHEMA = 2
+"""Version of report.json; raised when fields are added, change their meaning or go."""
+
+READ_SCHEMAS = (1, SCHEMA)
+"""Versions that can be read; 1 is 2 without `calibration`, `length` and `comparisons`."""
 
 
 class ObjectiveFigures(Frozen):
@@ -35,6 +39,8 @@ class ObjectiveFigures(Frozen):
     """Spearman with the nuisance before debias."""
     spearman_with_nuisance_after: float | None = None
     """Spearman with the nuisance after debias."""
+    is_measured: bool = False
+    """Measured from the text and no quality; left out of the mean."""
 
 
 class PreferenceFigures(Frozen):
@@ -53,6 +59,23 @@ class PreferenceFigures(Frozen):
     better; None for the reference itself: the gated model, or a steered one."""
 
 
+class ScoreCorrelation(Frozen):
+    """How the score follows one nuisance, on both responses of every held-out pair."""
+
+    nuisance: str
+    """Name of the nuisance."""
+    is_measured: bool
+    """Measured from the text; else its objective score stands for it."""
+    before: Interval
+    """Spearman of the score with it over all responses, gate trained without debias."""
+    after: Interval
+    """The same of the score that ships."""
+    within_before: Interval
+    """Rank correlation between the two responses to one prompt, without debias."""
+    within_after: Interval
+    """The same of the score that ships."""
+
+
 class DebiasFigures(Frozen):
     """What the debias matrix removed."""
 
@@ -68,6 +91,8 @@ class DebiasFigures(Frozen):
     """Largest absolute value of `after`."""
     n_rows: int | None = None
     """Reference rows."""
+    score: tuple[ScoreCorrelation, ...] = ()
+    """One a nuisance: what is left in the score of pairs that the heads have not seen."""
 
 
 class GatingFigures(Frozen):
@@ -96,6 +121,20 @@ class SourceFacts(Frozen):
     """Preference pairs."""
 
 
+class DecontaminationFigures(Frozen):
+    """Training rows that were left out because an evaluation file has their prompt."""
+
+    path: str
+    """The evaluation file, as the recipe names it."""
+    prompts: int
+    """Its different prompts, up to case and white space."""
+    shared_prompts: int
+    """Those of them that training rows had."""
+    rows: dict[str, int] = Field(default_factory=dict)
+    """Rows that were left out, by training file; a row whose prompt several evaluation files
+    have counts for each."""
+
+
 class DataFacts(Frozen):
     """What the figures and the heads rest on."""
 
@@ -111,12 +150,125 @@ class DataFacts(Frozen):
     """Number of dropped rows by file and reason."""
     derived_pairs: int = 0
     """Pairs made from ratings, used in training only."""
+    decontaminated: tuple[DecontaminationFigures, ...] = ()
+    """One an evaluation file that the training rows were held against; none: not asked for."""
+
+
+class ObjectiveSides(Frozen):
+    """What one objective adds to the margin of a pair."""
+
+    name: str
+    """Name of the objective."""
+    chosen: float
+    """Objective score of the chosen response, normalised."""
+    rejected: float
+    """Objective score of the rejected response, normalised."""
+    contribution: float
+    """What it adds to the margin, in score units; these add up to the margin."""
+    gating: float | None = None
+    """Weight for this prompt; None under fixed weights."""
+
+
+class FlipFigures(Frozen):
+    """The smallest change of the weights that makes the model prefer the other response."""
+
+    sentence: str
+    """The change in words, or that there is none."""
+    moved: float | None = None
+    """Share of the weight that has to move, half the sum of absolute changes; None where no
+    weighting of the objectives prefers the other response."""
+    taken: dict[str, float] = Field(default_factory=dict)
+    """Weight that each objective gives up."""
+    given_to: str | None = None
+    """The objective that receives it."""
+    objective: str | None = None
+    """The one objective whose change alone is enough; None where that of none is."""
+    factor: float | None = None
+    """What its gating is multiplied by, nearest to 1; None under fixed weights."""
+    weight: float | None = None
+    """Its weight in place of the present one, under fixed weights."""
+    option: str | None = None
+    """The option of the command line that makes this change."""
+
+
+class RatedRowFigures(Frozen):
+    """A rated row that is near to an explained response."""
+
+    objective: str
+    """The objective that it was rated on."""
+    side: Literal["chosen", "rejected", "response"]
+    """The response that it is near to: of a pair, or the one of a conversation."""
+    id: str
+    """Id of the row."""
+    source: str
+    """Where the row is from."""
+    rating: float
+    """What it was rated, raw."""
+    low: float
+    """Lowest rating of its scale."""
+    high: float
+    """Highest rating of its scale."""
+    similarity: float
+    """Cosine of the centred response features, from -1 to 1."""
+    prompt: str
+    """Beginning of its prompt."""
+    response: str
+    """Beginning of its response."""
+
+
+ComparisonKind = Literal["most certain", "least certain", "most certain and wrong", "spread"]
+"""Why a comparison stands in a report; `spread` are those taken evenly over the margins."""
+
+
+class PairFigures(Frozen):
+    """Why the model prefers one response of a pair."""
+
+    id: str
+    """Id of the pair."""
+    source: str
+    """Where the pair is from."""
+    prompt: str
+    """The last message of the prompt, or its beginning."""
+    chosen: str
+    """The chosen response, or its beginning."""
+    rejected: str
+    """The rejected response, or its beginning."""
+    clipped: tuple[Literal["prompt", "chosen", "rejected"], ...] = ()
+    """Those of the three texts that go on."""
+    chosen_score: float
+    """Score of the chosen response."""
+    rejected_score: float
+    """Score of the rejected response."""
+    margin: float
+    """The difference; negative where the model prefers the rejected response."""
+    probability: float | None = None
+    """sigmoid(beta * margin); None where there is no beta."""
+    deciding: tuple[str, ...] = ()
+    """The fewest objectives without which the model would not prefer what it prefers."""
+    objectives: tuple[ObjectiveSides, ...] = ()
+    """One an objective, the largest absolute contribution first."""
+    sentence: str
+    """Why, in words; what would change it; what the nearest rated rows say."""
+    flip: FlipFigures | None = None
+    """None for a tie."""
+    nearest: tuple[RatedRowFigures, ...] = ()
+    """Rated rows near to the chosen, then to the rejected response, the nearest first; none
+    where there are no rated rows at hand."""
+    note: str = ""
+    """Why no rated rows are shown; empty where there are some."""
+
+
+class ComparisonFigures(PairFigures):
+    """A pair taken apart in a report, its texts clipped."""
+
+    kind: ComparisonKind
+    """Why it stands in the report."""
 
 
 class Report(Frozen):
     """Everything that was measured in one run or evaluation."""
 
-    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    schema_version: Literal[2] = Field(default=SCHEMA, alias="schema")
     """Version of the format; `schema` in JSON."""
     name: str
     """Name of the recipe or bundle."""
@@ -144,6 +296,12 @@ class Report(Frozen):
     """None where nothing is removed."""
     gating: GatingFigures | None = None
     """None where there is no gating."""
+    calibration: CalibrationFigures | None = None
+    """How far the score can be read as a probability; None without pairs."""
+    length: LengthCurve | None = None
+    """How the score follows the length of a response; None without pairs."""
+    comparisons: tuple[ComparisonFigures, ...] = ()
+    """Pairs taken apart: the most and least certain, and some spread over the margins."""
     timings: dict[str, float] = Field(default_factory=dict)
     """Seconds by stage, in the order they ran; never part of a bundle."""
     notes: tuple[str, ...] = ()

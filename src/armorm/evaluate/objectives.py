@@ -33,6 +33,7 @@ def evaluate_objectives(
     groups: Groups,
     *,
     objectives: Sequence[str],
+    measured: Sequence[str] = (),
     n_resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
@@ -49,6 +50,7 @@ def evaluate_objectives(
         ratings: Shape (n, k). Normalised ratings; NaN where not rated.
         groups: Prompt id of each row.
         objectives: Names of the k objectives.
+        measured: Those that are measured from the text: marked, and no part of the mean.
         n_resamples: How often to draw; at least 100.
         level: Share of such intervals that contain the true value.
         seed: Seed of the draws.
@@ -65,10 +67,14 @@ def evaluate_objectives(
     resampling = Resampling(n_resamples, level, seed)
     grouping = group_rows(groups, n_rows=scores.shape[0])
     figures = tuple(
-        _figures(name, scores[:, j], rated[:, j], grouping, resampling)
+        _figures(name, scores[:, j], rated[:, j], grouping, resampling).model_copy(
+            update={"is_measured": name in measured}
+        )
         for j, name in enumerate(objectives)
     )
-    return ObjectiveResults(figures, _mean_spearman(scores, rated, grouping, resampling))
+    judged = [j for j, name in enumerate(objectives) if name not in measured]
+    mean = _mean_spearman(scores[:, judged], rated[:, judged], grouping, resampling)
+    return ObjectiveResults(figures, mean)
 
 
 def _figures(

@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from armorm.evaluate.baselines import LONGER, length_scores
-from armorm.evaluate.score_cache import Progress, content_key
+from armorm.evaluate.score_cache import Progress, content_key, conversation_keys
+from armorm.features.extract import compute_features
 from armorm.features.interface import Unused
 from armorm.model.reward import RewardModel
 from armorm.model.tensors import network_tensors, tensor_bytes
@@ -27,16 +28,27 @@ RANDOM = "random"
 class BundleScorer:
     """A reward model, steered or not, as a scorer."""
 
-    def __init__(self, model: RewardModel, *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        model: RewardModel,
+        *,
+        name: str | None = None,
+        family: VariantScores | None = None,
+    ) -> None:
         """Take a model.
 
         Args:
             model: The reward model.
-            name: Shown in tables; None: the name of the bundle, and how it is steered.
+            name: Shown in tables instead of the name of the bundle; how the model is steered
+                stands behind it.
+            family: Scores that the model has in common with variants of it; None: none.
         """
         self._model = model
-        self.name = model.bundle.name + _steering(model) if name is None else name
+        self.name = (model.bundle.name if name is None else name) + _steering(model)
         self.identity = _model_identity(model)
+        self._family = family
+        if family is not None:
+            family.add(self.identity, model)
         options = model.backbone.options
         # A decoder cuts all responses to a prompt alike, so the longest decides for the others.
         self.joint = options.too_long == "truncate" and model.backbone.kind == "decoder"
@@ -45,8 +57,16 @@ class BundleScorer:
         self, conversations: Sequence[Conversation], *, progress: Progress | None = None
     ) -> np.ndarray:
         """Score conversations; see `Scorer` and `RewardModel.score`."""
+        if self._family is not None:
+            keys = conversation_keys(conversations, joint=self.joint)
+            return self._family.scores(self.identity, keys, conversations, progress)
         scores = self._model.score(conversations, progress=progress)
         return scores.score.numpy().astype(np.float64)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what a user may not expect."""
+        return tuple(self._model.backbone.notes)
 
     def refusals(self, conversations: Sequence[Conversation]) -> list[str]:
         """Say which conversations the backbone cannot take.
@@ -63,6 +83,51 @@ class BundleScorer:
         lenient.options = replace(backbone.options, bad_rows="drop")
         tokenized = lenient.tokenize(conversations, cuts=lenient.cuts(conversations))
         return [row.reason if isinstance(row, Unused) else "" for row in tokenized]
+
+
+class VariantScores:
+    """Scores of one backbone under several sets of weights: a text is run through it once."""
+
+    def __init__(self) -> None:
+        """Know no model yet."""
+        self._models: dict[str, RewardModel] = {}
+        self._known: dict[tuple[str, str], float] = {}
+
+    def add(self, identity: str, model: RewardModel) -> None:
+        """Add a variant.
+
+        Args:
+            identity: Of its scorer.
+            model: Shares its backbone with the others.
+        """
+        self._models[identity] = model
+
+    def scores(
+        self,
+        identity: str,
+        keys: Sequence[str],
+        conversations: Sequence[Conversation],
+        progress: Progress | None,
+    ) -> np.ndarray:
+        """Return the scores of one variant, and keep those of the others.
+
+        Args:
+            identity: Of its scorer.
+            keys: One a conversation; equal keys have equal scores.
+            conversations: n conversations.
+            progress: Called with (conversations done, conversations in all).
+
+        Returns:
+            Shape (n,), float64.
+        """
+        if any((identity, key) not in self._known for key in keys):
+            backbone = self._models[identity].backbone
+            features = compute_features(backbone, conversations, progress=progress)
+            for name, model in self._models.items():
+                scores = model.score_features(features.response, features.prompt).score
+                of_keys = zip(((name, key) for key in keys), scores.tolist(), strict=True)
+                self._known.update(of_keys)
+        return np.array([self._known[identity, key] for key in keys])
 
 
 class LengthScorer:
@@ -139,5 +204,5 @@ def _steering(model: RewardModel) -> str:
     steered = model.weights if model.weights is not None else model.factors
     if steered is None:
         return ""
-    sign = "" if model.weights is not None else "x"
-    return f" ({', '.join(f'{name}={sign}{value:g}' for name, value in steered.items())})"
+    how = "weights" if model.weights is not None else "scale"
+    return f" ({how} {', '.join(f'{name}={value:g}' for name, value in steered.items())})"

@@ -22,13 +22,13 @@ def write_plots(report: Report, folder: Path) -> tuple[Picture, ...]:
         MissingDependency: matplotlib is not installed.
         StorageError: the disk is full or cannot be written.
     """
-    from armorm.evaluate import drawing
+    from armorm.evaluate import canvas, drawing
 
     pictures: list[Picture] = []
 
-    def keep(section: str, figure: drawing.Figure, alt: str) -> None:
+    def keep(section: str, figure: canvas.Figure, alt: str) -> None:
         path = f"plots/{section}.png"
-        drawing.save_figure(figure, folder / path)
+        canvas.save_figure(figure, folder / path)
         pictures.append(Picture(section, path, alt))
 
     if report.objectives:

@@ -1,4 +1,4 @@
-"""Writes and reads report.json and report.md; what stands in them is measured elsewhere."""
+"""Writes report.json, .md and .html and reads the first; what they hold is measured elsewhere."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from armorm.evaluate.figures import SCHEMA, Report
+from armorm.evaluate.figures import READ_SCHEMAS, Report
 from armorm.evaluate.markdown import Picture, render_markdown
+from armorm.evaluate.page_file import page_or_note, write_page
 from armorm.evaluate.stored import read_figures
 from armorm.storage import check_writable, write_bytes, write_json
 
 JSON_NAME = "report.json"
 """The report for programs."""
 MARKDOWN_NAME = "report.md"
+"""The report for readers of text."""
+PAGE_NAME = "report.html"
 """The report for readers."""
 
 
-def write_report(report: Report, folder: Path, *, pictures: Sequence[Picture] = ()) -> Path:
-    """Write report.json and report.md, each whole.
+def write_report(report: Report, folder: Path, *, pictures: Sequence[Picture] = ()) -> Report:
+    """Write report.html, report.md and report.json, each whole.
 
     NaN becomes null. Keys stand in the order of the schema, so that one report has one
-    sequence of bytes.
+    sequence of bytes. Without the extra that draws there is no page: an older one is
+    removed, and a note says so.
 
     Args:
         report: The report.
@@ -29,15 +33,19 @@ def write_report(report: Report, folder: Path, *, pictures: Sequence[Picture] = 
         pictures: What `write_plots` returned, to be embedded in report.md.
 
     Returns:
-        Path of report.json.
+        The report as written: with one more note where the page needs an extra.
 
     Raises:
         StorageError: the disk is full or cannot be written.
     """
+    page, note = page_or_note(report, _render)
+    if note and note not in report.notes:
+        report = report.model_copy(update={"notes": (*report.notes, note)})
+    write_page(page, folder / PAGE_NAME)
     write_bytes(folder / MARKDOWN_NAME, render_markdown(report, pictures).encode())
     # Last: a reader who finds report.json finds the rest.
     write_json(folder / JSON_NAME, report_json(report))
-    return folder / JSON_NAME
+    return report
 
 
 def check_report_folder(folder: Path) -> None:
@@ -49,7 +57,7 @@ def check_report_folder(folder: Path) -> None:
     Raises:
         StorageError: the disk is full or cannot be written; the folder is a file.
     """
-    for name in (MARKDOWN_NAME, JSON_NAME):
+    for name in (MARKDOWN_NAME, PAGE_NAME, JSON_NAME):
         check_writable(folder / name)
 
 
@@ -72,4 +80,11 @@ def read_report(path: Path) -> Report:
             is missing, unknown or of another type (the first one is named).
     """
     file = path / JSON_NAME if path.is_dir() else path
-    return read_figures(file, Report, schema=SCHEMA)
+    return read_figures(file, Report, schemas=READ_SCHEMAS)
+
+
+def _render(report: Report) -> str:
+    """The report as a page; what draws it is loaded here, as few commands need it."""
+    from armorm.evaluate.html.report_page import render_report_html
+
+    return render_report_html(report)

@@ -15,6 +15,7 @@ from armorm.evaluate.own_scorers import (
     BundleScorer,
     LengthScorer,
     RandomScorer,
+    VariantScores,
 )
 from armorm.evaluate.score_cache import (
     Progress,
@@ -34,6 +35,7 @@ __all__ = [
     "Progress",
     "RandomScorer",
     "Scorer",
+    "VariantScores",
     "cached_scores",
     "content_key",
 ]

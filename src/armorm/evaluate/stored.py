@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -13,16 +14,16 @@ from armorm.errors import DataError
 Figures = TypeVar("Figures", bound=BaseModel)
 
 
-def read_figures(file: Path, figures: type[Figures], *, schema: int) -> Figures:
+def read_figures(file: Path, figures: type[Figures], *, schemas: Sequence[int]) -> Figures:
     """Read what a report or an audit holds.
 
     Args:
         file: A JSON file with an object that has a `schema`.
         figures: Type of its content.
-        schema: The version that this type describes.
+        schemas: Versions that this type can hold, the one that it describes last.
 
     Returns:
-        The figures; null ones are NaN.
+        The figures, of the newest version whatever the file's; null ones are NaN.
 
     Raises:
         DataError: there is no such file; it is not JSON; its schema is another; a field
@@ -36,15 +37,16 @@ def read_figures(file: Path, figures: type[Figures], *, schema: int) -> Figures:
         raise DataError(f"{file}: must be a JSON file in UTF-8; {error}") from error
     if not isinstance(content, dict):
         raise DataError(f"{file}: must hold a JSON object; found {type(content).__name__}")
-    version = cast("dict[str, object]", content).get("schema")
-    if version != schema:
-        newer = isinstance(version, int) and version > schema
+    content, newest = cast("dict[str, object]", content), schemas[-1]
+    version = content.get("schema")
+    if version not in schemas or isinstance(version, bool):
+        newer = isinstance(version, int) and version > newest
         raise DataError(
-            f"{file}: `schema` must be {schema}; found {version!r}"
+            f"{file}: `schema` must be {' or '.join(map(str, schemas))}; found {version!r}"
             + (", written by a newer armorm" if newer else "")
         )
     try:
-        return figures.model_validate(content)
+        return figures.model_validate({**content, "schema": newest})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

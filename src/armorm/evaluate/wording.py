@@ -6,6 +6,7 @@ import math
 
 from armorm.evaluate.figures import PreferenceFigures, Report
 from armorm.evaluate.interval import Interval
+from armorm.model.rivals import WITHOUT_DEBIAS, WITHOUT_MEASURED
 
 UNDEFINED = "-"
 """Shown where a figure is undefined."""
@@ -79,13 +80,14 @@ def headline(report: Report) -> list[str]:
             sentences.append(_against(rival, ours.scorer))
     mean = report.mean_spearman
     if mean is not None and math.isfinite(mean.value):
-        defined = [o for o in report.objectives if math.isfinite(o.spearman.value)]
+        rated = [one for one in report.objectives if not one.is_measured]
+        defined = [one for one in rated if math.isfinite(one.spearman.value)]
         plural = "" if len(defined) == 1 else "s"
         sentences.append(
             f"Its objective scores follow the ratings with a mean Spearman correlation of "
             f"{number(mean.value)} over {len(defined)} objective{plural}{_level(mean)}."
         )
-    return sentences
+    return [*sentences, *_debiased(report)]
 
 
 def verdict(difference: Interval) -> str:
@@ -121,6 +123,34 @@ def _against(rival: PreferenceFigures, reference: str) -> str:
         f"The best baseline, {rival.scorer}, reaches {share(rival.accuracy)} "
         f"({points} points{', ' + ends if ends else ''}): {judged}."
     )
+
+
+def _debiased(report: Report) -> list[str]:
+    """What debias does to the score, and what that costs in accuracy."""
+    if report.debias is None or not report.debias.score:
+        return []
+    moved = ", ".join(
+        f"{one.nuisance} from {number(one.before.value, sign=True)} to "
+        f"{number(one.after.value, sign=True)}"
+        for one in report.debias.score
+    )
+    said = f"Debias takes the Spearman correlation of the score with {moved}, on held-out responses"
+    costs = [
+        f"{words} {_gain(rival.difference_to_gated)}"
+        for name, words in (
+            (WITHOUT_DEBIAS, "accuracy changes by"),
+            (WITHOUT_MEASURED, "of which the measured nuisances make"),
+        )
+        if (rival := report.scorer(name)) is not None and rival.difference_to_gated is not None
+    ]
+    return ["; ".join([said, *costs]) + "."]
+
+
+def _gain(difference: Interval) -> str:
+    """What the reference has more than a rival, in points with the interval."""
+    points = number(-100 * difference.value, digits=1, sign=True)
+    ends = spread(difference, factor=-100, digits=1, sign=True).split(" to ")
+    return f"{points} points" + (f" ({ends[1]} to {ends[0]})" if len(ends) == 2 else "")
 
 
 def _level(interval: Interval, *, factor: float = 1.0, digits: int = 2, unit: str = "") -> str:

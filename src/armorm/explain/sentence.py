@@ -125,7 +125,8 @@ def spoken(name: str) -> str:
 def _reasons(differences: Sequence[ObjectiveDifference], sign: float, digits: int) -> str:
     """The part of the sentence behind the size of the margin."""
     largest = max((abs(d.contribution) for d in differences), default=0.0)
-    worth_naming = [d for d in differences if abs(d.contribution) >= 0.1 * largest > 0]
+    least = max(0.1 * largest, 0.5 * 10.0**-digits)  # below it stands 0.00
+    worth_naming = [d for d in differences if abs(d.contribution) >= least]
     speak_for = [d for d in worth_naming if sign * d.contribution > 0]
     against = [d for d in worth_naming if sign * d.contribution < 0]
     text = ""
@@ -147,10 +148,10 @@ def _tie_reasons(comparison: Comparison) -> str:
 
 def _list(differences: Sequence[ObjectiveDifference], sign: float, digits: int) -> str:
     """Names with signed sizes, joined as in a sentence; the sign is seen from the subject."""
-    return _join([f"{spoken(d.name)} ({sign * d.contribution:+.{digits}f})" for d in differences])
+    return joined([f"{spoken(d.name)} ({sign * d.contribution:+.{digits}f})" for d in differences])
 
 
-def _join(parts: Sequence[str]) -> str:
+def joined(parts: Sequence[str]) -> str:
     """Words joined as in a sentence."""
     return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
 
@@ -174,5 +175,5 @@ def decided_in_words(comparison: Comparison) -> str:
         return ""
     if (n := len(comparison.deciding)) > _MOST_NAMED:
         return f"Even without its {n - 1} largest differences it would score higher."
-    names = _join([spoken(name) for name in comparison.deciding])
+    names = joined([spoken(name) for name in comparison.deciding])
     return f"Without {names} it would not score higher."

@@ -132,12 +132,12 @@ class Computation:
             else:
                 rows.append(row)
                 kept.append(i)
-        response, prompt = self._run(rows)
+        response, prompt = self.run_rows(rows)
         prompts = [self._conversations[i].prompt for i in kept]
         found = FeatureSet(
             ids=[self._conversations[i].id for i in kept],
             response=response,
-            prompt=_one_a_prompt(prompt, prompts),
+            prompt=one_a_prompt(prompt, prompts),
             n_tokens=torch.tensor([row.n_tokens for row in rows], dtype=torch.int64),
             n_truncated=torch.tensor([row.n_truncated for row in rows], dtype=torch.int64),
             rows=torch.tensor(kept, dtype=torch.int64),
@@ -151,8 +151,18 @@ class Computation:
         self.speed.seconds += time.monotonic() - started
         return found
 
-    def _run(self, rows: Sequence[Tokenized]) -> tuple[Tensor, Tensor]:
-        """Run the model, with half the token budget as often as memory runs out."""
+    def run_rows(self, rows: Sequence[Tokenized]) -> tuple[Tensor, Tensor]:
+        """Run the model, with half the token budget as often as memory runs out.
+
+        Args:
+            rows: n results of `tokenize`, none of them `Unused`.
+
+        Returns:
+            Response features (n, d) and prompt features (n, dp).
+
+        Raises:
+            FeatureError: one row alone does not fit into the device's memory.
+        """
         if self.budget is None:
             self.budget = Budget(self._backbone.find_budget())
         while True:
@@ -170,8 +180,16 @@ class Computation:
                 self.budget.halved += 1
 
 
-def _one_a_prompt(features: Tensor, prompts: Sequence[Prompt]) -> Tensor:
-    """Give all rows of a prompt the feature of its first row: others differ in the last bits."""
+def one_a_prompt(features: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+    """Give all rows of a prompt the feature of its first row: others differ in the last bits.
+
+    Args:
+        features: Prompt features, shape (n, dp).
+        prompts: The n prompts.
+
+    Returns:
+        Shape (n, dp).
+    """
     first: dict[Prompt, int] = {}
     return features[[first.setdefault(prompt, i) for i, prompt in enumerate(prompts)]]
 

@@ -15,7 +15,8 @@ from armorm.integrations.shared import RowScorer
 def scorer_from_environment() -> RowScorer:
     """Return the model that the environment names; the same one for the same settings.
 
-    ARMORM_BUNDLE: folder or hub id. ARMORM_DEVICE (auto), ARMORM_BACKBONE (where the backbone
+    ARMORM_BUNDLE: folder or hub id, or the address of an `armorm serve`, which is shown
+    ARMORM_TOKEN. ARMORM_DEVICE (auto), ARMORM_BACKBONE (where the backbone
     is), ARMORM_WEIGHTS (`honesty=1,verbosity=-0.5`, or a JSON object), ARMORM_VALUES (`debiased`
     or `raw`) are optional.
 

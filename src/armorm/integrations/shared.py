@@ -18,6 +18,7 @@ from torch import Tensor
 
 from armorm.errors import DataError, FeatureError
 from armorm.features.interface import Backbone, Unused
+from armorm.integrations.remote import RemoteScorer, is_url
 from armorm.model.bundle import Bundle
 from armorm.model.reward import RewardModel, Scores
 from armorm.types import Conversation
@@ -120,7 +121,7 @@ class RowScorer:
     """
 
     model: Scorer | str | os.PathLike[str]
-    """A scorer, or the folder or hub id of a bundle."""
+    """A scorer, the folder or hub id of a bundle, or the address of an `armorm serve`."""
     device: str = "auto"
     """Where a model that is loaded here runs; `auto` on several GPUs: the one of this rank."""
     backbone: str | None = None
@@ -144,10 +145,13 @@ class RowScorer:
 
         Raises:
             ValueError: `values` is none of `VALUES`; a model with neither `score` nor the
-                form of a path; as `scorer`, where the model is there.
+                form of a path; as `scorer`, where the model is there; a device or a backbone
+                for a server, which has its own.
         """
         if self.values not in VALUES:
             raise ValueError(f"`values` must be 'debiased' or 'raw'; got {self.values!r}")
+        if is_url(self.model) and (self.device != "auto" or self.backbone is not None):
+            raise ValueError("a server has a `device` and a `backbone` of its own; give neither")
         if not isinstance(self.model, str | os.PathLike):
             self.scorer()
 
@@ -175,6 +179,8 @@ class RowScorer:
         scorer = self.scorer()
         if self.values == "raw":
             return tuple(scorer.objectives)
+        if isinstance(scorer, RemoteScorer):
+            return scorer.kept
         nuisances = self._bundle(scorer).nuisances
         return tuple(n for i, n in enumerate(scorer.objectives) if i not in nuisances)
 
@@ -192,6 +198,7 @@ class RowScorer:
             BundleError: as `RewardModel.load`, at the first call.
             FeatureError: as `RewardModel.load`; features are not finite, or one row does not
                 fit into memory.
+            ServerError: the model is that of a server, which does not answer.
         """
         call = _Call(rows)
         with self._collecting:
@@ -222,6 +229,8 @@ class RowScorer:
     def _score(self, rows: Sequence[Row]) -> RowScores:
         """Score a batch."""
         scorer = self.scorer()
+        if isinstance(scorer, RemoteScorer):
+            return self._score_remotely(scorer, rows)
         rows = _checked(scorer, rows)
         reasons = [row.reason if isinstance(row, Unused) else None for row in rows]
         self._count(reasons)
@@ -238,6 +247,25 @@ class RowScorer:
                 score[i], values[i] = one, tuple(of)
         return RowScores(names, score, values, reasons)
 
+    def _score_remotely(self, scorer: RemoteScorer, rows: Sequence[Row]) -> RowScores:
+        """Score a batch on a server, which says itself what cannot be scored."""
+        found = iter(scorer.score_rows([row for row in rows if isinstance(row, Conversation)]))
+        scored = [row if isinstance(row, Unused) else next(found) for row in rows]
+        reasons = [row.reason for row in scored]
+        self._count(reasons)
+        names = self.names
+        score: list[float | None] = []
+        values: list[tuple[float, ...] | None] = []
+        for row in scored:
+            of = None
+            if not isinstance(row, Unused):
+                of = row.objectives if self.values == "raw" else row.debiased
+            score.append(None if isinstance(row, Unused) else row.score)
+            values.append(None if of is None else tuple(of[name] for name in names))
+        cut = sum(not isinstance(row, Unused) and row.n_truncated > 0 for row in scored)
+        self._count_truncated(cut, len(rows))
+        return RowScores(names, score, values, reasons)
+
     def _values(self, scorer: Scorer, found: Scores) -> Tensor:
         """Values of the objectives, shape (n, number of names)."""
         raw = found.objectives.detach().cpu()
@@ -250,7 +278,9 @@ class RowScorer:
     def _load(self) -> Scorer:
         """Load a bundle or take the model given, and steer it."""
         model = self.model
-        if isinstance(model, str | os.PathLike):
+        if isinstance(model, str) and is_url(model):
+            model = RemoteScorer(model)
+        elif isinstance(model, str | os.PathLike):
             device = device_of_rank(self.device)
             model = RewardModel.load(os.fspath(model), device=device, backbone=self.backbone)
         if not isinstance(model, Scorer):
@@ -266,7 +296,7 @@ class RowScorer:
                     "none"
                 )
             model = steer(self.weights)
-        if self.values == "debiased":
+        if self.values == "debiased" and not isinstance(model, RemoteScorer):
             self._bundle(model)
         return model
 

@@ -57,7 +57,8 @@ class Baselines:
     """What the gated model was held against, kept so that new rows can be judged alike."""
 
     gating_without_debias: GatingNetwork
-    """Trained on the raw objective scores; of the sizes of the gating, nothing masked."""
+    """Trained on the raw objective scores; of the sizes of the gating, nothing masked but the
+    objectives that are measured from the text."""
     fixed_weights: Tensor | None = None
     """Best fixed non-negative weights on debiased scores, shape (k,); None without pairs."""
     bradley_terry: Tensor | None = None
@@ -99,6 +100,9 @@ class Bundle:
     """What the training run knows: counts, alphas, figures; JSON."""
     baselines: Baselines | None = None
     """An optional part; scoring does not need it."""
+    measured: tuple[str, ...] = ()
+    """Objectives that nobody rated: measured from the text by `armorm.data.text_measures`, to be
+    taken out as nuisances."""
     statistics: Statistics | StoredStatistics | None = None
     """An optional part: all that the ridge heads need of the rated rows, by source, so that
     sources and objectives come and go without the features of the others. It may be larger
@@ -109,13 +113,16 @@ class Bundle:
 
         Raises:
             ValueError: objective names that are not distinct; a head of another shape or
-                with entries that are not finite; a nuisance that is no objective;
-                statistics of other objectives or of another feature width.
+                with entries that are not finite; a nuisance or a measured name that is no
+                objective; statistics of other objectives or of another feature width.
         """
         k, d = len(self.objectives), self.backbone["response_width"]
         if not k or len(set(self.objectives)) < k:
             raise ValueError(f"`objectives` must be distinct names; got {self.objectives}")
         check_indices("nuisances", self.nuisances, k)
+        for name in self.measured:
+            if name not in self.objectives:
+                raise ValueError(f"`measured` must name objectives; {name!r} is none")
         check_shape("weight", self.weight, "k d", k=k, d=d)
         check_shape("bias", self.bias, "k", k=k)
         check_shape("debias", self.debias, "k k", k=k)
@@ -279,6 +286,7 @@ def _build(folder: Path, facts: Mapping[str, Any]) -> Bundle:
         beta=facts["beta"],
         backbone=facts["backbone"],
         score_scale=facts["score_scale"],
+        measured=tuple(facts.get("measured", ())),
         facts=facts["training"],
         baselines=_read_baselines(folder, facts) if BASELINES in facts["files"] else None,
         statistics=_stored_statistics(folder, facts),
@@ -309,7 +317,10 @@ def scales_as_json(scales: Scales) -> dict[str, dict[str, dict[str, float | None
 def _facts(bundle: Bundle) -> dict[str, Any]:
     """The facts of a bundle as JSON."""
     gating = bundle.gating
+    # Only where there are some: bundles without keep the bytes that they have.
+    measured = {"measured": list(bundle.measured)} if bundle.measured else {}
     return {
+        **measured,
         "format": "armorm-bundle",
         "schema": SCHEMA,
         "name": bundle.name,
@@ -388,7 +399,7 @@ def _empty_gating(facts: Mapping[str, Any], masked: Sequence[int]) -> GatingNetw
 def _read_baselines(folder: Path, facts: Mapping[str, Any]) -> Baselines:
     """Read the optional part of a bundle."""
     k, d = len(facts["objectives"]), facts["backbone"]["response_width"]
-    gating = _empty_gating(facts, ())
+    gating = _empty_gating(facts, [facts["objectives"].index(n) for n in facts.get("measured", ())])
     expected: dict[str, tuple[int, ...]] = network_shapes(_PLAIN, gating)
     if facts["fitted_on_pairs"]:
         expected |= {"fixed_weights": (k,), "bradley_terry": (d,)}

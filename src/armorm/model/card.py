@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from armorm.data.text_measures import MEASURES
 from armorm.model.bundle import Bundle
 
 
@@ -80,6 +81,8 @@ def _objectives(bundle: Bundle) -> list[str]:
             if name in of
         ]
         row = known.get(name, {})
+        if name in bundle.measured:
+            scales = [f"measured: {MEASURES[name].sentence}" if name in MEASURES else "measured"]
         cells = [name, ", ".join(scales) or "not stated", _figure(row.get("spearman"))]
         cells += [_figure(row.get("r2")), f"{row['n']:,}" if row else "-"]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -121,11 +124,37 @@ def _training(bundle: Bundle) -> list[str]:
         "",
         f"- {data['rated']:,} rated responses and {data['pairs']:,} preference pairs on "
         f"{data['prompts']:,} prompts; {dropped:,} rows dropped or truncated; sources: {sources}.",
+        *_decontaminated(data),
+        *_temperature(bundle),
         f"- Backbone digest `{bundle.backbone['digest']}`; another backbone is refused.",
         f"- Seed {facts['seed']}, number of threads {facts['threads']}, "
         + ", ".join(f"{name} {version}" for name, version in facts["software"].items())
         + ".",
         "",
+    ]
+
+
+def _temperature(bundle: Bundle) -> list[str]:
+    """What makes a probability of a margin."""
+    temperature = bundle.facts.get("temperature")
+    if temperature is None:
+        return []
+    return [
+        f"- The preference probability is sigmoid(beta margin) with beta {bundle.beta:.3g}, the "
+        f"trained one divided by the temperature {temperature:.3g}, which was fitted on margins of "
+        "held-out pairs."
+    ]
+
+
+def _decontaminated(data: Mapping[str, Any]) -> list[str]:
+    """Evaluation files whose prompts the training rows do not have."""
+    files: list[Mapping[str, Any]] = data.get("decontaminated", [])
+    if not files:
+        return []
+    said = ", ".join(f"`{of['path']}` ({sum(of['rows'].values()):,} rows)" for of in files)
+    return [
+        "- No training row has a prompt of these evaluation files, up to case and white space; "
+        f"rows left out for them: {said}."
     ]
 
 

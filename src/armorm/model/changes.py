@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from armorm.model.bundle import Bundle
-from armorm.model.rivals import FIXED_WEIGHTS, UNIFORM, WITHOUT_DEBIAS
+from armorm.model.rivals import FIXED_WEIGHTS, UNIFORM, WITHOUT_DEBIAS, WITHOUT_MEASURED
 
 GATED = "gated"
 """The reward model itself among the scorers of a report."""
@@ -43,11 +43,14 @@ def changed_facts(
     facts = dict(bundle.facts)
     facts["objectives"] = dict(objectives)
     if "mean_spearman" in facts:
-        known = [of.get("spearman") for of in objectives.values()]
+        rated = [of for name, of in objectives.items() if name not in bundle.measured]
+        known = [of.get("spearman") for of in rated]
         defined = [value for value in known if value is not None]
         facts["mean_spearman"] = fmean(defined) if defined else None
     if "accuracy" in facts:
-        stale = {UNIFORM} if same_scores else {GATED, WITHOUT_DEBIAS, UNIFORM, FIXED_WEIGHTS}
+        stale = {UNIFORM}
+        if not same_scores:
+            stale |= {GATED, WITHOUT_DEBIAS, WITHOUT_MEASURED, FIXED_WEIGHTS}
         kept = {scorer: v for scorer, v in facts["accuracy"].items() if scorer not in stale}
         facts["accuracy"] = kept
     facts[CHANGES] = [*facts.get(CHANGES, []), sentence]

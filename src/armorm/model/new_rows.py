@@ -21,6 +21,7 @@ from armorm.data import (
     read_rated,
     summarise,
 )
+from armorm.data.text_measures import MEASURES, measured_ratings
 from armorm.errors import DataError, nearest
 from armorm.features.extract import compute_features
 from armorm.heads.statistics import Statistics
@@ -170,10 +171,25 @@ def add_rated_source(
 
     Raises:
         BundleError: the bundle has no statistics, or they are damaged.
-        DataError: the rows and the bundle do not go together.
+        DataError: the rows and the bundle do not go together; they rate what is measured.
         FeatureError: the backbone cannot take a row, under `stop`.
     """
+    measured = model.bundle.measured
+    for name in new.scales:
+        if name in measured:
+            raise DataError(
+                f"{new.path}: {name!r} is measured from the text of every row; its ratings cannot "
+                "be given"
+            )
     new, features = _features(model, new, bad_rows=bad_rows, progress=progress)
+    new = replace(
+        new,
+        rows=[
+            replace(r, ratings={**r.ratings, **measured_ratings(r.response, measured)})
+            for r in new.rows
+        ],
+        scales={**new.scales, **{name: MEASURES[name].scale for name in measured}},
+    )
     sums = Statistics.from_features(
         features, new.matrix(), objectives=tuple(new.scales), sources=[new.source] * len(new.rows)
     )

@@ -168,6 +168,7 @@ def drop_objective(bundle: Bundle, name: str) -> Bundle:
         objectives=objectives,
         nuisances=tuple(i - (i > index) for i in bundle.nuisances),
         scales=_scales_without(bundle, name),
+        measured=tuple(other for other in bundle.measured if other != name),
         weight=bundle.weight[kept],
         bias=bundle.bias[kept],
         debias=bundle.debias[kept][:, kept],

@@ -10,6 +10,7 @@ from armorm.heads.compose import compose
 from armorm.model.bundle import Baselines
 
 WITHOUT_DEBIAS = "gate without debias"
+WITHOUT_MEASURED = "debias without measured"
 UNIFORM = "uniform mean"
 FIXED_WEIGHTS = "best fixed weights"
 BLACK_BOX = "black-box head"

@@ -20,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from armorm.data.text_measures import MEASURES
+from armorm.errors import nearest
 from armorm.features.interface import FeatureOptions
 from armorm.storage import fingerprint
 
@@ -182,15 +184,31 @@ class DebiasRecipe(_Part):
     """What the objectives are decorrelated from; no nuisance: nothing is done."""
 
     nuisances: tuple[str, ...] = ("verbosity",)
+    measured: tuple[str, ...] = Field(
+        default=(), description="Nuisances measured from the text; see `armorm audit`."
+    )
     reference: Literal["rated", "pairs", "all"] = "all"
 
-    @field_validator("nuisances")
+    @field_validator("nuisances", "measured")
     @classmethod
     def _distinct(cls, nuisances: tuple[str, ...]) -> tuple[str, ...]:
         for name in nuisances:
             if nuisances.count(name) > 1:
                 raise ValueError(f"every nuisance must stand once; got {name!r} twice")
         return nuisances
+
+    @field_validator("measured")
+    @classmethod
+    def _measures(cls, measured: tuple[str, ...]) -> tuple[str, ...]:
+        for name in measured:
+            if name not in MEASURES:
+                raise ValueError(f"unknown measure {name!r}{nearest(name, MEASURES)}")
+        return measured
+
+    @property
+    def all_nuisances(self) -> tuple[str, ...]:
+        """Names of the rated, then of the measured nuisances."""
+        return (*self.nuisances, *self.measured)
 
 
 class GatingRecipe(_Part):
@@ -235,6 +253,9 @@ class EvaluationRecipe(_Part):
     resamples: _Whole = Field(
         default=2000, ge=100, le=10**6, description="Of the bootstrap, by prompt."
     )
+    comparisons: _Whole = Field(
+        default=200, ge=0, le=10_000, description="Pairs that the report takes apart; 0 for none."
+    )
 
     @model_validator(mode="after")
     def _rounds_fit(self) -> EvaluationRecipe:
@@ -257,6 +278,9 @@ class Recipe(_Part):
     rated: tuple[SourceRecipe, ...] = ()
     pairs: tuple[SourceRecipe, ...] = ()
     derived_pairs: DerivedPairsRecipe | None = None
+    decontaminate: tuple[SourceRecipe, ...] = Field(
+        default=(), description="Evaluation files: training rows with their prompts are left out."
+    )
     bad_rows: Literal["stop", "drop"] = "stop"
     ridge: MappingOrText[RidgeRecipe] = RidgeRecipe()
     debias: DebiasRecipe = DebiasRecipe()
@@ -265,7 +289,7 @@ class Recipe(_Part):
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """Objective names in the order of the scales; equal names share one head."""
+        """Names of the rated objectives in the order of the scales; equal names share one head."""
         return tuple(dict.fromkeys(name for scales in self.scales.values() for name in scales))
 
     def fingerprint(self) -> str:

@@ -88,7 +88,7 @@ def extract(
                 else:
                     n_rows[name] = len(found)
                     count_unused(found, name, drops, sides=2 if name == PAIRS else 1)
-    notes = list(step.notes)
+    notes = [*rows.decontamination.notes(), *step.notes]
     if drops.total or drops.total_truncated:
         notes.append(drops.sentence(n_read))
     return Extraction(n_rows, tuple(missing), tuple(notes), time.monotonic() - started)

@@ -150,6 +150,8 @@ def read_recipe_rows(recipe: Recipe, given: GivenRidge | None, drops: Drops) -> 
         objectives=given.objectives if given else recipe.objectives,
         bad_rows=recipe.bad_rows,
         drops=drops,
+        decontaminate=[_source(s) for s in recipe.decontaminate],
+        measured=() if given else recipe.debias.measured,
     )
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import PurePath
 from typing import Any
@@ -16,64 +15,28 @@ from torch import Tensor
 
 from armorm.data import Drops, group_of
 from armorm.evaluate.baselines import (
+    GATED,
     LONGER,
     compare_scorers,
     compare_scorers_by_source,
     length_scores,
 )
+from armorm.evaluate.bootstrap import Resampling
 from armorm.evaluate.counts import source_of
-from armorm.evaluate.figures import DebiasFigures, GatingFigures, Report
+from armorm.evaluate.figures import (
+    DebiasFigures,
+    DecontaminationFigures,
+    GatingFigures,
+    Report,
+)
 from armorm.evaluate.heads_figures import debias_figures, gating_figures
 from armorm.evaluate.objectives import ObjectiveResults, evaluate_objectives
-from armorm.features.mapped import take_rows
-from armorm.train.folds import Fit, Fitter, objective_scores, scores_by_scorer
+from armorm.evaluate.pair_curves import calibration_figures, length_figures
+from armorm.train.folds import Fit, Fitter
+from armorm.train.held_out import HeldOut
 from armorm.train.inputs import TrainingData
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """Predictions of rows by heads that have not seen their prompts."""
-
-    objectives: Tensor | None
-    """Objective scores of the rated rows, shape (n, k); NaN where a row was never held out."""
-    pair_scores: Mapping[str, Tensor]
-    """Scorer -> scores (chosen, rejected), shape (p, 2); NaN where never held out."""
-    gating: Tensor | None
-    """Shape (p, k); NaN where a pair was never held out."""
-
-
-def held_out_predictions(fitter: Fitter, fits: list[Fit]) -> HeldOut:
-    """Predict every fold with the heads that it was held out of.
-
-    Args:
-        fitter: The rows.
-        fits: One fit a held-out fold.
-
-    Returns:
-        The predictions, in the order of the rows.
-    """
-    rated, pairs, k = fitter.rated, fitter.pairs, len(fitter.objectives)
-    objectives = None if rated is None else torch.full((len(rated.folds), k), torch.nan)
-    gating = None if pairs is None else torch.full((len(pairs.folds), k), torch.nan)
-    scores: dict[str, Tensor] = {}
-    for fit in fits:
-        if rated is not None and objectives is not None:
-            rows = rated.folds == fit.held_out
-            objectives[rows] = objective_scores(fit, take_rows(rated.features, rows))
-        if pairs is not None and gating is not None:
-            rows = pairs.folds == fit.held_out
-            gate, baselines = fitter.gate(fit), fitter.baselines(fit)
-            nuisances = fitter.settings.nuisances
-            for side, features in enumerate((pairs.chosen, pairs.rejected)):
-                side_rows, prompt = take_rows(features, rows), take_rows(pairs.prompt, rows)
-                found, weights = scores_by_scorer(
-                    fit, gate, baselines, side_rows, prompt, nuisances
-                )
-                gating[rows] = weights
-                for name, values in found.items():
-                    empty = torch.full((len(pairs.folds), 2), torch.nan)
-                    scores.setdefault(name, empty)[rows, side] = values
-    return HeldOut(objectives, scores, gating)
+from armorm.train.nuisances import score_correlations
+from armorm.train.temperature import Temperature, held_out_temperature
 
 
 def objective_results(
@@ -99,29 +62,53 @@ def objective_results(
         fitter.rated.ratings[rows].numpy(),
         [group_of(data.rated_rows[i].prompt) for i in rows.tolist()],
         objectives=fitter.rated.objectives,
+        measured=[fitter.objectives[v] for v in fitter.settings.measured],
         n_resamples=n_resamples,
         seed=seed,
     )
 
 
+def temperature_result(held_out: HeldOut, data: TrainingData) -> Temperature:
+    """Fit the temperature that ships, on the margins of held-out pairs.
+
+    Args:
+        held_out: The predictions.
+        data: The rows.
+
+    Returns:
+        The temperature, or why there is none.
+    """
+    if not held_out.pair_scores:
+        return Temperature(None, reason="all pairs are derived from ratings")
+    rows = held_out.judged
+    groups = [group_of(data.pair_rows[i].prompt) for i in rows]
+    return held_out_temperature(held_out.logits[rows].numpy(), groups)
+
+
 def preference_results(
-    held_out: HeldOut, data: TrainingData, *, n_resamples: int, seed: int
+    held_out: HeldOut,
+    data: TrainingData,
+    temperature: Temperature,
+    *,
+    n_resamples: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Measure the gated model and its baselines on held-out pairs.
 
     Args:
         held_out: The predictions.
         data: The rows.
+        temperature: Of the preference probability.
         n_resamples: Of the bootstrap.
         seed: Of the bootstrap.
 
     Returns:
-        Fields `preferences` and `by_source` of a report; empty without pairs.
+        Fields `preferences`, `by_source`, `calibration` and `length` of a report; empty
+        without pairs.
     """
     if not held_out.pair_scores:
         return {}
-    first = next(iter(held_out.pair_scores.values()))
-    rows = torch.nonzero(~first.isnan().any(1)).flatten().tolist()
+    rows = held_out.judged
     pairs = [data.pair_rows[i] for i in rows]
     scorers = {
         name: (scores[rows, 0].numpy(), scores[rows, 1].numpy())
@@ -133,7 +120,16 @@ def preference_results(
     )
     groups = [group_of(p.prompt) for p in pairs]
     sources = [source_of(p) for p in pairs]
+    resampling = Resampling(n_resamples, seed=seed)
     return {
+        "calibration": calibration_figures(
+            held_out.logits[rows].numpy(),
+            groups,
+            temperature=temperature.value,
+            after=temperature.after,
+            resampling=resampling,
+        ),
+        "length": length_figures(scorers, pairs, reference=GATED, resampling=resampling),
         "preferences": compare_scorers(scorers, groups, n_resamples=n_resamples, seed=seed),
         "by_source": compare_scorers_by_source(
             scorers, groups, sources, n_resamples=n_resamples, seed=seed
@@ -142,33 +138,59 @@ def preference_results(
 
 
 def debias_result(
-    final: Fit, objectives: tuple[str, ...], nuisances: tuple[str, ...]
+    held_out: HeldOut,
+    data: TrainingData,
+    final: Fit,
+    fitter: Fitter,
+    *,
+    n_resamples: int,
+    seed: int,
 ) -> DebiasFigures | None:
-    """Say what the shipped debias matrix removed on its reference rows.
+    """Say what the shipped debias matrix removed on its reference rows, and from the score.
 
     Args:
+        held_out: The predictions.
+        data: The rows.
         final: The fit on everything.
-        objectives: Names of axis k.
-        nuisances: Names of the nuisances.
+        fitter: Names of objectives and nuisances.
+        n_resamples: Of the bootstrap.
+        seed: Of the bootstrap.
 
     Returns:
         The figures; None where nothing is removed.
     """
+    objectives, nuisances = fitter.objectives, fitter.settings.nuisances
     if not nuisances:
         return None
     tensors = final.debias.tensors
-    return debias_figures(
+    found = debias_figures(
         tensors["penalties"].numpy(),
         _largest(tensors["before"]),
         _largest(tensors["after"]),
         objectives=objectives,
-        nuisances=nuisances,
+        nuisances=[objectives[v] for v in nuisances],
         n_rows=final.debias.facts["n_rows"],
     )
+    if held_out.pair_objectives is None:
+        return found
+    rows = held_out.judged
+    score = score_correlations(
+        {name: scores[rows] for name, scores in held_out.pair_scores.items()},
+        held_out.pair_objectives[rows],
+        [data.pair_rows[i] for i in rows],
+        nuisances={objectives[v]: v for v in nuisances},
+        measured=[objectives[v] for v in fitter.settings.measured],
+        resampling=Resampling(n_resamples, seed=seed),
+    )
+    return found.model_copy(update={"score": score})
 
 
 def gating_result(
-    held_out: HeldOut, data: TrainingData, final: Fit, objectives: tuple[str, ...]
+    held_out: HeldOut,
+    data: TrainingData,
+    final: Fit,
+    objectives: tuple[str, ...],
+    temperature: Temperature,
 ) -> GatingFigures | None:
     """Say where the gating looks on held-out prompts.
 
@@ -177,6 +199,7 @@ def gating_result(
         data: The rows.
         final: The fit on everything, for beta and steps.
         objectives: Names of axis k.
+        temperature: Divides beta, as in the bundle.
 
     Returns:
         The figures; None without pairs.
@@ -188,7 +211,7 @@ def gating_result(
         held_out.gating[rows].numpy(),
         [source_of(data.pair_rows[i]) for i in rows],
         objectives=objectives,
-        beta=final.gating.facts["beta"],
+        beta=final.gating.facts["beta"] / (temperature.value or 1.0),
         steps=final.gating.facts["steps"],
     )
 
@@ -241,7 +264,10 @@ def training_facts(report: Report, seed: int) -> dict[str, Any]:
         "software": report.versions,
         "threads": report.hardware["threads"],
         "data": report.data.model_copy(
-            update={"dropped": _by_file_name(report.data.dropped)}
+            update={
+                "dropped": _by_file_name(report.data.dropped),
+                "decontaminated": _named(report.data.decontaminated),
+            }
         ).model_dump(mode="json"),
         "objectives": {
             row.name: {
@@ -256,6 +282,7 @@ def training_facts(report: Report, seed: int) -> dict[str, Any]:
         "mean_spearman": None if mean is None else _number(mean.value),
         "accuracy": {row.scorer: _number(row.accuracy.value) for row in report.preferences},
         "gating": None if report.gating is None else report.gating.model_dump(mode="json"),
+        "temperature": None if report.calibration is None else report.calibration.temperature,
     }
 
 
@@ -267,6 +294,18 @@ def _by_file_name(dropped: Mapping[str, dict[str, int]]) -> dict[str, dict[str, 
         for reason, n in reasons.items():
             counts[reason] = counts.get(reason, 0) + n
     return merged
+
+
+def _named(files: Sequence[DecontaminationFigures]) -> tuple[DecontaminationFigures, ...]:
+    """The same by file name, training files too."""
+    named: list[DecontaminationFigures] = []
+    for one in files:
+        rows: dict[str, int] = {}
+        for path, n in one.rows.items():
+            name = PurePath(path).name
+            rows[name] = rows.get(name, 0) + n
+        named.append(one.model_copy(update={"path": PurePath(one.path).name, "rows": rows}))
+    return tuple(named)
 
 
 def _number(value: float) -> float | None:

@@ -19,7 +19,7 @@ from armorm.heads.compose import compose
 from armorm.heads.gating import GatingNetwork, GatingSettings
 from armorm.heads.statistics import Statistics
 from armorm.model.bundle import Baselines
-from armorm.model.rivals import rival_scores
+from armorm.model.rivals import WITHOUT_DEBIAS, WITHOUT_MEASURED, rival_scores
 from armorm.train.cache import StageCache, StageResult
 from armorm.train.gating_stage import gating_stage, load_gate
 from armorm.train.sets import (
@@ -34,8 +34,14 @@ from armorm.train.stages import baselines_stage, debias_stage, gate_pairs, ridge
 
 GATED = "gated"
 
+GATING, PLAIN_GATING = "gating", "gating-without-debias"
+UNMEASURED_GATING = "gating-without-measured"
+"""Stages that train a gate."""
+
 IN_TRAINING = "gate-in-training"
 """Folder among the stages with the gates that a training which was killed goes on from."""
+
+_WEIGHTS, _RAW = "gating weights", "objective scores"  # beside the scorers, whose names they avoid
 
 Watch = Callable[[str, int, int, str], None]
 """Called with (stage, done, total, remark), the remark such as a rate or a loss, or empty."""
@@ -54,11 +60,13 @@ class Settings:
     intercept: bool
     """Whether the ridge head has an intercept."""
     nuisances: tuple[int, ...]
-    """Positions of the nuisance objectives."""
+    """Positions of the nuisance objectives, the measured ones among them."""
     reference: str
     """Rows of the debias step: `rated`, `pairs` or `all`."""
     gating: GatingSettings
     """Sizes and optimiser of the gate."""
+    measured: tuple[int, ...] = ()
+    """Positions of the nuisances that are measured from the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,10 @@ class Fit:
     """The gate trained without debias."""
     baselines: StageResult | None
     """None where there are only derived pairs."""
+    unmeasured_debias: StageResult | None = None
+    """Debias by the rated nuisances alone; None where no other is, or no fold is held out."""
+    unmeasured_gating: StageResult | None = None
+    """The gate trained after it."""
 
 
 @dataclass
@@ -122,19 +134,43 @@ class Fitter:
         raw = gate_pairs(ridge.tensors, self.pairs, self.rated, self.derived)
         clean = raw.transformed(debias.tensors["matrix"])
         masked = self.settings.nuisances
-        gating = self._gating("gating", held_out, clean, masked, debias.key)
-        plain = self._gating("gating-without-debias", held_out, raw, (), ridge.key)
-        return Fit(held_out, ridge, debias, gating, plain, self._baselines(held_out, clean, debias))
+        gating = self._gating(GATING, held_out, clean, masked, debias.key)
+        plain = self._gating(PLAIN_GATING, held_out, raw, self.settings.measured, ridge.key)
+        baselines = self._baselines(held_out, clean, debias)
+        fit = Fit(held_out, ridge, debias, gating, plain, baselines)
+        if not self._has_part(held_out):
+            return fit
+        part = self._debias(held_out, ridge, left_in=self.settings.measured)
+        half_clean = raw.transformed(part.tensors["matrix"])
+        gate = self._gating(UNMEASURED_GATING, held_out, half_clean, masked, part.key)
+        return replace(fit, unmeasured_debias=part, unmeasured_gating=gate)
+
+    def gates(self, held_out: int | None) -> list[str]:
+        """Return the stages of a fit that train a gate, in their order."""
+        names = [GATING, PLAIN_GATING]
+        if self._has_part(held_out):
+            names.append(UNMEASURED_GATING)
+        return [_name(name, held_out) for name in names]
+
+    def _has_part(self, held_out: int | None) -> bool:
+        """Whether a gate with the rated nuisances alone taken out says something of its own."""
+        s = self.settings
+        return held_out is not None and 0 < len(s.measured) < len(s.nuisances)
 
     def gate(self, fit: Fit) -> GatingNetwork:
         """Rebuild the gate of a fit."""
         return self._network(fit.gating, self.settings.nuisances)
 
+    def unmeasured_gate(self, fit: Fit) -> GatingNetwork | None:
+        """Rebuild the gate of a fit that left the measured nuisances in, where there is one."""
+        gating = fit.unmeasured_gating
+        return None if gating is None else self._network(gating, self.settings.nuisances)
+
     def baselines(self, fit: Fit) -> Baselines:
         """Rebuild what the gate of a fit is held against."""
         tensors = fit.baselines.tensors if fit.baselines is not None else {}
         return Baselines(
-            self._network(fit.plain_gating, ()),
+            self._network(fit.plain_gating, self.settings.measured),
             tensors.get("fixed_weights"),
             tensors.get("bradley_terry"),
         )
@@ -172,18 +208,22 @@ class Fitter:
             ),
         )
 
-    def _debias(self, held_out: int | None, ridge: StageResult) -> StageResult:
-        """Debias matrix on the reference rows of the used folds."""
+    def _debias(
+        self, held_out: int | None, ridge: StageResult, *, left_in: tuple[int, ...] = ()
+    ) -> StageResult:
+        """Debias matrix on the reference rows of the used folds; some nuisances may stay."""
         s = self.settings
+        nuisances = tuple(v for v in s.nuisances if v not in left_in)
         inputs = {name: self.inputs[name] for name in self._reference_sets}
         inputs |= {"ridge": ridge.key, "held_out": held_out, "n_folds": s.n_folds}
         return self.cache.get(
-            _name("debias", held_out),
-            inputs | {"nuisances": s.nuisances},
+            _name("debias-without-measured" if left_in else "debias", held_out),
+            inputs | {"nuisances": nuisances, "left_in": left_in},
             lambda: debias_stage(
                 ridge.tensors,
                 self.reference(held_out),
-                nuisances=s.nuisances,
+                nuisances=nuisances,
+                left_in=left_in,
                 objectives=self.objectives,
             ),
         )
@@ -265,27 +305,26 @@ def objective_scores(fit: Fit, features: FeatureRows) -> Tensor:
 
 
 def scores_by_scorer(
-    fit: Fit,
-    gate: GatingNetwork,
-    baselines: Baselines,
-    features: FeatureRows,
-    prompt: FeatureRows,
-    nuisances: tuple[int, ...],
-) -> tuple[dict[str, Tensor], Tensor]:
+    fitter: Fitter, fit: Fit, features: FeatureRows, prompt: FeatureRows
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Score responses with the gated model and with everything it is held against.
 
     Args:
+        fitter: Rebuilds the gates.
         fit: The heads.
-        gate: The gate of the fit.
-        baselines: Its rivals.
         features: Response features, shape (n, d).
         prompt: Prompt features, shape (n, dp).
-        nuisances: Positions of the nuisance objectives.
 
     Returns:
-        Scorer -> scores of shape (n,), and the gating of shape (n, k).
+        Scorer -> scores of shape (n,); the gating and the raw objective scores, both of shape
+        (n, k).
     """
-    matrix = fit.debias.tensors["matrix"]
+    matrix, nuisances = fit.debias.tensors["matrix"], fitter.settings.nuisances
+    gate, unmeasured, baselines = (
+        fitter.gate(fit),
+        fitter.unmeasured_gate(fit),
+        fitter.baselines(fit),
+    )
     parts: list[dict[str, Tensor]] = []
     size = max(CHUNK_ENTRIES // features.shape[1], 1)
     for some, some_prompts in zip(chunks(features, size), chunks(prompt, size), strict=True):
@@ -300,11 +339,15 @@ def scores_by_scorer(
             nuisances=nuisances,
             baselines=baselines,
         )
-        parts.append(
-            {GATED: compose(raw, gating, matrix).score, **rivals, "gating weights": gating}
-        )
+        own = {GATED: compose(raw, gating, matrix).score, WITHOUT_DEBIAS: rivals[WITHOUT_DEBIAS]}
+        if unmeasured is not None and fit.unmeasured_debias is not None:
+            left_in = fit.unmeasured_debias.tensors["matrix"]
+            with torch.no_grad():
+                own[WITHOUT_MEASURED] = compose(raw, unmeasured(some_prompts), left_in).score
+        parts.append({**own, **rivals, _WEIGHTS: gating, _RAW: raw})
     scores = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    return scores, scores.pop("gating weights")
+    gating, raw = scores.pop(_WEIGHTS), scores.pop(_RAW)
+    return scores, gating, raw
 
 
 def _name(stage: str, held_out: int | None) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from armorm.errors import BundleError
+from armorm.errors import BundleError, RecipeError
 from armorm.model.bundle import Bundle, load_bundle
 from armorm.model.find import find_model
 from armorm.model.released import read_released_ridge
@@ -39,6 +39,8 @@ class GivenRidge:
     """How its features were made; empty for a checkpoint."""
     statistics: StoredStatistics | None = None
     """Of the bundle, where it has them: they go on into the new one."""
+    measured: tuple[str, ...] = ()
+    """Objectives of the bundle that are measured from the text."""
     heads: Mapping[str, Any] = field(default_factory=dict)
     """Facts by objective that hold without the run of the bundle; only beside statistics."""
 
@@ -48,6 +50,33 @@ class GivenRidge:
         if self.statistics is None:
             return self.result.key
         return fingerprint([self.result.key, self.statistics.digest, self.heads])
+
+    def check_measured(self, measured: Sequence[str]) -> None:
+        """Refuse a recipe whose measured nuisances are not those of the head.
+
+        Args:
+            measured: Names, as the recipe has them.
+
+        Raises:
+            RecipeError: the head has no row for one, or a row that would count as a quality.
+        """
+        for name in measured:
+            if name not in self.measured:
+                has = ", ".join(map(repr, self.measured)) or "none"
+                raise RecipeError(
+                    [
+                        f"debias.measured: the ridge head of {self.path} must have a row for "
+                        f"{name!r}; of what is measured from the text it has {has}"
+                    ]
+                )
+        for name in self.measured:
+            if name not in measured:
+                raise RecipeError(
+                    [
+                        f"debias.measured: {name!r} must be among them, as the ridge head of "
+                        f"{self.path} has a row for it, which is no quality; got {list(measured)!r}"
+                    ]
+                )
 
     def check(self, backbone: Mapping[str, Any]) -> None:
         """Refuse a backbone that the head was not fitted on.
@@ -92,7 +121,7 @@ def load_given_ridge(path: str) -> GivenRidge:
         FeatureError: there is neither such a folder nor a hub repository that can be reached.
     """
     found = find_model(path)
-    statistics, heads = None, dict[str, Any]()
+    statistics, heads, measured = None, dict[str, Any](), ()
     if found.is_released:
         weight, objectives = read_released_ridge(found.folder)
         known = read_released_config(found.folder / "config.json").scales
@@ -103,6 +132,7 @@ def load_given_ridge(path: str) -> GivenRidge:
         if isinstance(bundle.statistics, StoredStatistics):
             statistics, heads = bundle.statistics, _heads(bundle)
         weight, bias, objectives = bundle.weight, bundle.bias, bundle.objectives
+        measured = bundle.measured
         scales = {source: dict(of) for source, of in bundle.scales.items()}
         digest, options = bundle.backbone["digest"], bundle.backbone["options"]
     shown = {
@@ -110,7 +140,9 @@ def load_given_ridge(path: str) -> GivenRidge:
     }
     key = fingerprint([list(objectives), _digest(weight), _digest(bias), shown])
     result = StageResult({"weight": weight, "bias": bias}, {}, key)
-    return GivenRidge(path, result, objectives, scales, digest, options, statistics, heads)
+    return GivenRidge(
+        path, result, objectives, scales, digest, options, statistics, measured, heads
+    )
 
 
 def _heads(bundle: Bundle) -> dict[str, Any]:

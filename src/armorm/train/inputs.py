@@ -26,6 +26,8 @@ from armorm.errors import DataError
 from armorm.features.feature_set import FeatureSet, StoredFeatures
 from armorm.features.mapped import FeatureRows, in_memory, take_rows
 from armorm.storage import fingerprint
+from armorm.train.decontaminate import Decontamination, read_evaluation_files
+from armorm.train.measured import measure_rows, scales_with
 from armorm.train.sets import DerivedPairs, PairSet, RatedSet
 from armorm.types import Conversation, PreferencePair, Prompt, RatedResponse
 
@@ -95,6 +97,8 @@ class Rows:
     """Names of axis k."""
     drops: Drops
     """Counts of the rows that are not used."""
+    decontamination: Decontamination = field(default_factory=lambda: Decontamination(()))
+    """What was left out because evaluation files have the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ def read_rows(
     objectives: tuple[str, ...],
     bad_rows: BadRows,
     drops: Drops,
+    decontaminate: Sequence[DataSource] = (),
+    measured: Sequence[str] = (),
 ) -> Rows:
     """Read and check all rows of a run.
 
@@ -124,22 +130,33 @@ def read_rows(
         rated: Where rated rows are; may be empty.
         pairs: Where preference pairs are; may be empty.
         scales: Source -> objective -> scale.
-        objectives: Names of axis k.
+        objectives: Names of axis k, the measured ones left out.
         bad_rows: `stop` or `drop`.
         drops: Counts dropped rows.
+        decontaminate: Evaluation files; rows with one of their prompts are left out.
+        measured: Measures of the text, which become the last objectives.
 
     Returns:
         The rows.
 
     Raises:
-        DataError: a bad row under `stop`; an objective with fewer than 10 ratings or
-            without variance.
+        DataError: a bad row under `stop`; no row is left outside the evaluation files; an
+            objective with fewer than 10 ratings or without variance; a measure without.
     """
-    rated_rows = read_rated(rated, scales, bad_rows=bad_rows, drops=drops) if rated else []
-    pair_rows = read_pairs(pairs, bad_rows=bad_rows, drops=drops) if pairs else []
+    rated_in, pair_in = dict[str, str](), dict[str, str]()  # files by id
+    rated_rows, pair_rows = list[RatedResponse](), list[PreferencePair]()
+    if rated:
+        rated_rows = read_rated(rated, scales, bad_rows=bad_rows, drops=drops, file_of=rated_in)
+    if pairs:
+        pair_rows = read_pairs(pairs, bad_rows=bad_rows, drops=drops, file_of=pair_in)
+    found = read_evaluation_files(decontaminate, bad_rows)
+    rated_rows = found.kept("rated", rated_rows, rated_in, drops)
+    pair_rows = found.kept("pairs", pair_rows, pair_in, drops)
     if rated_rows:
         check_objectives(rating_matrix(rated_rows, objectives, scales), objectives)
-    return Rows(rated_rows, pair_rows, scales, objectives, drops)
+    rated_rows = measure_rows(rated_rows, measured)
+    scales, names = scales_with(scales, measured), (*objectives, *measured)
+    return Rows(rated_rows, pair_rows, scales, names, drops, found)
 
 
 def count_unused(features: AnyFeatures, name: str, drops: Drops, *, sides: int) -> None:

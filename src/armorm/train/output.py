@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -15,32 +15,34 @@ from armorm import __version__
 from armorm.data import Drops, Scales
 from armorm.errors import MissingDependency
 from armorm.evaluate.counts import count_rows
-from armorm.evaluate.figures import Report
+from armorm.evaluate.figures import DecontaminationFigures, Report
 from armorm.evaluate.plots import write_plots
 from armorm.evaluate.report import JSON_NAME, MARKDOWN_NAME, write_report
 from armorm.heads.statistics import Statistics
 from armorm.model.bundle import Bundle, save_bundle
 from armorm.model.card import model_card
 from armorm.model.statistics_file import StoredStatistics
-from armorm.storage import digest_file, storage_errors, write_bytes, write_json
+from armorm.storage import digest_file, fingerprint, storage_errors, write_bytes, write_json
+from armorm.train.comparisons import held_out_comparisons
 from armorm.train.config import Recipe
 from armorm.train.figures import (
     debias_result,
     gating_result,
     hardware,
-    held_out_predictions,
     notes_of,
     objective_results,
     preference_results,
     software,
+    temperature_result,
     training_facts,
     with_heads,
 )
 from armorm.train.folds import Fit, Fitter, Settings
 from armorm.train.given import GivenRidge
+from armorm.train.held_out import held_out_predictions
 from armorm.train.inputs import TrainingData
-from armorm.train.place import BUNDLE, DONE, DROPPED, RECIPE, pictures_of, remove_pictures
-from armorm.types import Scale
+from armorm.train.place import BUNDLE, DONE, DROPPED, RECIPE, page_of, pictures_of, remove_pictures
+from armorm.types import RatedResponse, Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Fitted:
     """What was noticed on the way."""
     timings: Mapping[str, float]
     """Seconds by step."""
+    decontaminated: tuple[DecontaminationFigures, ...] = ()
+    """Rows that were left out for their prompt, by evaluation file."""
     given: GivenRidge | None = None
     """The ridge head that the recipe names in place of rated rows."""
 
@@ -78,10 +82,11 @@ def make_report(fitted: Fitted) -> Report:
         The report.
     """
     recipe, fitter, data = fitted.recipe, fitted.fitter, fitted.data
-    n_resamples, seed = recipe.evaluation.resamples, recipe.seed
     held_out = held_out_predictions(fitter, fitted.held_out)
-    debias = debias_result(fitted.final, fitted.objectives, recipe.debias.nuisances)
-    results = objective_results(held_out, data, fitter, n_resamples=n_resamples, seed=seed)
+    temperature = temperature_result(held_out, data)
+    how = {"n_resamples": recipe.evaluation.resamples, "seed": recipe.seed}
+    debias = debias_result(held_out, data, fitted.final, fitter, **how)
+    results = objective_results(held_out, data, fitter, **how)
     report = Report(
         name=recipe.name,
         protocol=_protocol(fitter.settings, given=fitter.given_ridge is not None),
@@ -90,15 +95,32 @@ def make_report(fitted: Fitted) -> Report:
         hardware=hardware(),
         backbone=dict(fitted.backbone),
         data=count_rows(
-            data.rated_rows, data.pair_rows, fitted.drops, n_derived=len(data.derived_rows)
+            data.rated_rows,
+            data.pair_rows,
+            fitted.drops,
+            n_derived=len(data.derived_rows),
+            decontaminated=fitted.decontaminated,
         ),
         debias=debias,
-        gating=gating_result(held_out, data, fitted.final, fitted.objectives),
+        gating=gating_result(held_out, data, fitted.final, fitted.objectives, temperature),
+        comparisons=held_out_comparisons(
+            held_out,
+            data,
+            fitter,
+            fitted.held_out,
+            scales=fitted.scales,
+            n=recipe.evaluation.comparisons,
+            temperature=temperature.value or 1.0,
+        ),
         timings={name: round(seconds, 2) for name, seconds in fitted.timings.items()},
         **with_heads(results, fitted.final, debias),
-        **preference_results(held_out, data, n_resamples=n_resamples, seed=seed),
+        **preference_results(held_out, data, temperature, **how),
     )
-    notes = (*fitted.notes, *notes_of(report, fitted.drops, fitted.n_read))
+    notes = (
+        *fitted.notes,
+        *notes_of(report, fitted.drops, fitted.n_read),
+        *temperature.notes,
+    )
     return report.model_copy(update={"notes": notes})
 
 
@@ -128,12 +150,29 @@ def save_run(fitted: Fitted, report: Report, folder: Path, *, key: str) -> Repor
         pictures = write_plots(report, folder)
     except MissingDependency as error:  # no reason to lose the figures themselves
         pictures, report = (), report.model_copy(update={"notes": (*report.notes, str(error))})
-    write_report(report, folder, pictures=pictures)
+    report = write_report(report, folder, pictures=pictures)
     left = [folder / name for name in (DROPPED, RECIPE, JSON_NAME, MARKDOWN_NAME)]
-    left += [*(folder / BUNDLE).iterdir(), *pictures_of(folder)]
+    left += [*(folder / BUNDLE).iterdir(), *pictures_of(folder), *page_of(folder)]
     files = {path.relative_to(folder).as_posix(): digest_file(path) for path in sorted(left)}
-    write_json(folder / DONE, {"key": key, "armorm": __version__, "files": files})
+    done: dict[str, Any] = {"key": key, "armorm": __version__, "files": files}
+    if fitted.decontaminated:
+        done["decontaminated"] = [one.model_dump(mode="json") for one in fitted.decontaminated]
+    if fitted.data.rated_rows:
+        done["rated"] = rated_fingerprint(fitted.data.rated_rows)
+    write_json(folder / DONE, done)
     return report
+
+
+def rated_fingerprint(rows: Sequence[RatedResponse]) -> str:
+    """Return what the ratings of a run are told apart by; texts are by their features.
+
+    Args:
+        rows: Rated rows.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    return fingerprint([[row.id, row.source, sorted(row.ratings.items())] for row in rows])
 
 
 def recipe_yaml(recipe: Recipe) -> str:
@@ -178,9 +217,10 @@ def _bundle(fitted: Fitted, report: Report) -> Bundle:
         bias=final.ridge.tensors["bias"],
         debias=final.debias.tensors["matrix"],
         gating=fitter.gate(final),
-        beta=final.gating.facts["beta"],
+        beta=final.gating.facts["beta"] / _temperature(report),
         backbone=fitted.backbone,
         baselines=fitter.baselines(final),
+        measured=fitted.recipe.debias.measured,
         statistics=_statistics(fitted),
         facts=facts,
     )
@@ -194,6 +234,12 @@ def _statistics(fitted: Fitted) -> Statistics | StoredStatistics | None:
     if isinstance(ridge, str) or not ridge.keep_statistics:
         return None
     return reduce(add, fitted.fitter.parts)
+
+
+def _temperature(report: Report) -> float:
+    """What divides the beta of the gating; 1 where none was fitted."""
+    found = report.calibration
+    return 1.0 if found is None or found.temperature is None else found.temperature
 
 
 def _protocol(settings: Settings, *, given: bool) -> str:

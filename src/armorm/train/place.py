@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from armorm.errors import StorageError
-from armorm.evaluate.report import JSON_NAME, MARKDOWN_NAME
+from armorm.evaluate.report import JSON_NAME, MARKDOWN_NAME, PAGE_NAME
 from armorm.model.bundle import check_bundle_folder
 from armorm.storage import check_writable, storage_errors
 
@@ -142,10 +142,15 @@ def pictures_of(folder: Path) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
+def page_of(folder: Path) -> list[Path]:
+    """Return the page of the run folder; none where the extra that draws it is missing."""
+    return [path for path in (folder / PAGE_NAME,) if path.is_file()]
+
+
 def _left_behind(folder: Path) -> Iterator[Path]:
     """Find what writing one of a run's own files has not finished."""
     yield from folder.glob(f"{LOCK}-*")
-    for name in (DONE, RECIPE, DROPPED, JSON_NAME, MARKDOWN_NAME, LOCK):
+    for name in (DONE, RECIPE, DROPPED, JSON_NAME, MARKDOWN_NAME, PAGE_NAME, LOCK):
         yield from folder.glob(f".{name}.*.part")
     for ending in ("part", "old"):
         yield from folder.glob(f".{BUNDLE}.*.{ending}")

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from armorm.data import DataSource
+from armorm.data.text_measures import MEASURES
 from armorm.errors import RecipeError, nearest
 from armorm.train.config import TAGS, Recipe, ScaleRecipe, SourceRecipe
 
@@ -199,7 +200,7 @@ def _expand(content: Any) -> Any:
     full = dict(content)
     if isinstance(full.get("backbone"), str):
         full["backbone"] = {"name": full["backbone"]}
-    for key in ("rated", "pairs"):
+    for key in ("rated", "pairs", "decontaminate"):
         entries = full.get(key)
         if isinstance(entries, (str, dict)):
             entries = [entries]
@@ -291,7 +292,8 @@ def _part_of(annotation: Any) -> Any:
 
 def _mismatches(recipe: Recipe) -> Iterable[str]:
     """Mistakes that only show when parts are held against each other."""
-    for key, parts in (("rated", recipe.rated), ("pairs", recipe.pairs)):
+    of_key = {"rated": recipe.rated, "pairs": recipe.pairs, "decontaminate": recipe.decontaminate}
+    for key, parts in of_key.items():
         for i, part in enumerate(parts):
             try:
                 DataSource(**part.model_dump())
@@ -312,6 +314,12 @@ def _mismatches(recipe: Recipe) -> Iterable[str]:
     reference = recipe.debias.reference
     if reference != "all" and not getattr(recipe, reference):
         yield f"debias.reference: {reference!r} needs `{reference}:` rows; there are none"
+    for name in recipe.debias.measured:
+        if trains_ridge and name in objectives:
+            yield (
+                "debias.measured: a measured nuisance must not have the name of a rated "
+                f"objective; the scales rate {name!r}"
+            )
     if trains_ridge and objectives:
         weights = recipe.derived_pairs.weights if recipe.derived_pairs is not None else ()
         yield from _unknown_names(objectives, recipe.debias.nuisances, weights)
@@ -326,7 +334,10 @@ def _unknown_names(
     for key, names in (("debias.nuisances", nuisances), ("derived_pairs.weights", weights)):
         for name in names:
             if name not in objectives:
-                yield f"{key}: unknown objective {name!r}{nearest(name, objectives)}"
+                hint = nearest(name, objectives)
+                if key == "debias.nuisances" and name in MEASURES:
+                    hint = "; what is measured from the text belongs under `debias.measured`"
+                yield f"{key}: unknown objective {name!r}{hint}"
 
 
 def _unknown_names_of(content: Mapping[Any, Any]) -> list[str]:
@@ -356,7 +367,8 @@ def _resolve(recipe: Recipe, folder: Path) -> Recipe:
     def moved(sources: tuple[SourceRecipe, ...]) -> tuple[SourceRecipe, ...]:
         return tuple(s.model_copy(update={"path": path_of(s.path)}) for s in sources)
 
-    changes: dict[str, Any] = {"rated": moved(recipe.rated), "pairs": moved(recipe.pairs)}
+    keys = ("rated", "pairs", "decontaminate")
+    changes: dict[str, Any] = {key: moved(getattr(recipe, key)) for key in keys}
     if isinstance(recipe.ridge, str) and (folder / recipe.ridge).exists():
         changes["ridge"] = str(folder / recipe.ridge)
     if (folder / recipe.backbone.name).is_dir():

@@ -125,7 +125,8 @@ class _Training:
         self.started = time.monotonic()
         self.timings: dict[str, float] = {}
         self.given = load_given_ridge(recipe.ridge) if isinstance(recipe.ridge, str) else None
-        self.objectives = self.given.objectives if self.given else recipe.objectives
+        own = (*recipe.objectives, *recipe.debias.measured)
+        self.objectives = self.given.objectives if self.given else own
         self.nuisances = self._nuisances()
         self.features = FeatureStep(recipe, folder, watch)
 
@@ -154,14 +155,17 @@ class _Training:
         order = range(fitter.settings.rounds)
         fits: list[Fit] = []
         with self._timed("heads"):
-            n_gates = 2 * (len(order) + 1)  # with and without debias, by far the longest stages
+            # By far the longest stages: with and without debias, or a part of it.
+            n_gates = sum(len(fitter.gates(held_out)) for held_out in [*order, None])
+            trained = 0
             for held_out in [*order, None]:
-                trained = 2 * len(fits)
-                fitter.watch = lambda stage, done, total, remark, trained=trained: self.watch(
-                    "heads", trained + ("without" in stage) + (done == total), n_gates, remark
+                gates = fitter.gates(held_out)
+                fitter.watch = lambda stage, done, total, remark, before=trained, g=gates: (
+                    self.watch("heads", before + g.index(stage) + (done == total), n_gates, remark)
                 )
                 fits.append(fitter.fit(held_out))
-                self.watch("heads", 2 * len(fits), n_gates, "")
+                trained += len(gates)
+                self.watch("heads", trained, n_gates, "")
         fitted = Fitted(
             recipe=self.recipe,
             backbone=self.facts,
@@ -173,7 +177,8 @@ class _Training:
             final=fits[-1],
             drops=self.drops,
             n_read=self.n_read,
-            notes=tuple(self.features.notes),
+            notes=(*rows.decontamination.notes(), *self.features.notes),
+            decontaminated=rows.decontamination.figures,
             timings=self.timings,
             given=self.given,
         )
@@ -197,15 +202,18 @@ class _Training:
 
     def _key(self, rows: Rows) -> str:
         """Fingerprint of the whole run; paths, device and threads are told apart by content."""
-        by_content = {"rated", "pairs", "backbone"} | ({"ridge"} if self.given else set())
+        by_content = {"rated", "pairs", "decontaminate", "backbone"} | (
+            {"ridge"} if self.given else set()
+        )
         settings = self.recipe.model_dump(mode="json", exclude=by_content)
         pairs = [[r.id, r.source, r.prompt, r.chosen, r.rejected] for r in rows.pairs]
         rated = [
             [r.id, r.source, r.prompt, r.response, sorted(r.ratings.items())] for r in rows.rated
         ]
         given = self.given.key if self.given else None
-        threads = torch.get_num_threads()
-        return fingerprint([settings, self.facts, pairs, rated, given, software(), threads])
+        left_out = rows.decontamination.key
+        made = [software(), torch.get_num_threads()]
+        return fingerprint([settings, self.facts, pairs, rated, left_out, given, *made])
 
     def _finished(self, key: str) -> Run | None:
         """The run that this folder already holds, if it is this one and whole."""
@@ -277,6 +285,7 @@ class _Training:
             alphas=ridge.alphas,
             intercept=ridge.intercept,
             nuisances=tuple(self.objectives.index(name) for name in self.nuisances),
+            measured=tuple(self.objectives.index(name) for name in recipe.debias.measured),
             reference=recipe.debias.reference,
             gating=GatingSettings(**recipe.gating.model_dump(), seed=recipe.seed),
         )
@@ -293,13 +302,18 @@ class _Training:
 
     def _nuisances(self) -> tuple[str, ...]:
         """Names of the nuisances, checked against the objectives."""
-        for name in self.recipe.debias.nuisances:
+        debias, given = self.recipe.debias, self.given
+        if given is not None:
+            given.check_measured(debias.measured)
+        for name in debias.nuisances:
             if name not in self.objectives:
                 known = nearest(name, self.objectives)
                 raise RecipeError([f"debias.nuisances: unknown objective {name!r}{known}"])
-        if not set(self.objectives) - set(self.recipe.debias.nuisances):
+            if name in debias.measured:
+                raise RecipeError([f"debias.nuisances: {name!r} is in `debias.measured` already"])
+        if not set(self.objectives) - set(debias.all_nuisances):
             raise RecipeError(["debias.nuisances: one objective must not be a nuisance; all are"])
-        return self.recipe.debias.nuisances
+        return debias.all_nuisances
 
     @contextlib.contextmanager
     def _timed(self, step: str) -> Generator[None]:

@@ -100,6 +100,7 @@ def debias_stage(
     *,
     nuisances: Sequence[int],
     objectives: Sequence[str],
+    left_in: Sequence[int] = (),
 ) -> StageResult:
     """Fit the debias matrix on the objective scores of reference rows.
 
@@ -108,6 +109,8 @@ def debias_stage(
         reference: Features, shape (m, d).
         nuisances: Positions of the nuisance objectives; none: the identity.
         objectives: Names of axis k, for messages.
+        left_in: Positions of objectives that stay as they are and are taken out of no other:
+            their rows and columns are those of the identity.
 
     Returns:
         Tensors `matrix`, `penalties`, and `before` and `after`: Spearman of each objective
@@ -124,19 +127,22 @@ def debias_stage(
     if not nuisances:
         names = ("penalties", "before", "after")
         return StageResult({"matrix": torch.eye(k)} | {n: torch.zeros(k, 0) for n in names}, facts)
+    kept = [j for j in range(k) if j not in left_in]
     try:
-        fit = fit_debias(scores, nuisances=nuisances)
+        fit = fit_debias(scores[:, kept], nuisances=[kept.index(v) for v in nuisances])
     except ValueError as error:  # of the rows, not of the call: they make such scores
-        raise DataError(f"debias: {_with_names(str(error), objectives)}") from error
-    return StageResult(
-        {
-            "matrix": fit.matrix,
-            "penalties": fit.penalties,
-            "before": fit.before,
-            "after": fit.residual,
-        },
-        facts,
-    )
+        names = [objectives[j] for j in kept]
+        raise DataError(f"debias: {_with_names(str(error), names)}") from error
+    matrix = torch.eye(k)
+    matrix[torch.tensor(kept)[:, None], torch.tensor(kept)] = fit.matrix
+    tables = {"penalties": fit.penalties, "before": fit.before, "after": fit.residual}
+    filled = {
+        name: torch.full((k, len(nuisances)), torch.nan, dtype=t.dtype)
+        for name, t in tables.items()
+    }
+    for name, table in tables.items():
+        filled[name][kept] = table
+    return StageResult({"matrix": matrix, **filled}, facts)
 
 
 def _with_names(text: str, objectives: Sequence[str]) -> str:

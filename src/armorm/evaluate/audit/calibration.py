@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from armorm.evaluate.audit.estimates import mean_interval, share_interval
-from armorm.evaluate.audit.figures import Calibration, Reliability, ReliabilityBin
+from armorm.evaluate.audit.figures import Calibration
 from armorm.evaluate.bootstrap import Resampling
+from armorm.evaluate.calibration_figures import Reliability, ReliabilityBin
 from armorm.evaluate.groups import Grouping, Groups, group_rows
 from armorm.evaluate.metrics import finite_vector
 from armorm.model.bundle import Bundle
@@ -86,7 +87,7 @@ def fit_temperature(margins: ArrayLike, *, beta: float) -> float | None:
 
     Returns:
         The temperature, above 1 where the model is too sure; None where no finite one is
-        best: every pair is judged right, or the margins say nothing on average.
+        best: no pair is judged wrong, or the margins say nothing on average.
 
     Raises:
         ValueError: no pair; a margin that is not finite; `beta` is not positive and finite.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s)|\n+")
-_FENCE = "```"
+_FENCES = ("```", "~~~")
 
 _FILLER = (
     "It is worth taking a moment to think about this.",
@@ -89,7 +89,7 @@ def dress(response: str) -> str:
     lines: list[str] = []
     in_code = False
     for line in response.strip().splitlines():
-        fence = line.lstrip().startswith(_FENCE)
+        fence = line.lstrip().startswith(_FENCES)
         in_code ^= fence
         if in_code or fence or not line.strip() or line.lstrip()[0] in "#-*>|0123456789":
             lines.append(line)

@@ -41,7 +41,7 @@ def mean_interval(values: np.ndarray, grouping: Grouping, resampling: Resampling
 
 
 def share_interval(hits: np.ndarray, grouping: Grouping, resampling: Resampling) -> Interval:
-    """Return a share of rows with its interval over prompts; see `accuracy_interval`.
+    """Return a share of rows with its interval over prompts; that of `accuracy_interval`.
 
     Args:
         hits: Shape (n,). 1 for a row that counts, 0 for one that does not, or between.
@@ -53,13 +53,7 @@ def share_interval(hits: np.ndarray, grouping: Grouping, resampling: Resampling)
     """
     if grouping.n_groups < FEWEST_GROUPS:
         return mean_interval(hits, grouping, resampling)
-    return accuracy_interval(
-        hits,
-        grouping.index,
-        n_resamples=resampling.n_resamples,
-        level=resampling.level,
-        seed=resampling.seed,
-    )
+    return accuracy_interval(hits, grouping.index, level=resampling.level)
 
 
 def spearman_interval(

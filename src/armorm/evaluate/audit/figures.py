@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from armorm.evaluate.calibration_figures import Reliability
 from armorm.evaluate.figures import GatingFigures
 from armorm.evaluate.interval import Frozen, Interval, Number
 
@@ -46,7 +47,7 @@ class Correlation(Frozen):
     target: str
     """`score` or an objective."""
     measure: str
-    """A key of `armorm.data.text_measures.MEASURES`."""
+    """The label of one of `armorm.data.text_measures.MEASURES`."""
     before: Interval
     """Over all rows, before debias."""
     after: Interval
@@ -102,42 +103,6 @@ class ParaphraseEffect(Frozen):
     """Mean absolute change, in standard deviations of the target over all rows."""
     largest: tuple[RowChange, ...]
     """The rows that move most, either way, at most three."""
-
-
-class ReliabilityBin(Frozen):
-    """Pairs that the model is about equally sure of."""
-
-    low: float
-    """Lowest confidence of the bin."""
-    high: float
-    """Highest confidence of the bin."""
-    n: int
-    """Pairs in it."""
-    confidence: Number
-    """Mean of sigmoid(beta |margin|); NaN for an empty bin."""
-    accuracy: Interval
-    """Share of these pairs whose chosen response scores higher; a tie counts one half."""
-
-
-class Reliability(Frozen):
-    """How well sigmoid(beta margin) serves as a probability."""
-
-    n: int
-    """Preference pairs."""
-    accuracy: Number
-    """Share whose chosen response scores higher; a tie counts one half."""
-    confidence: Number
-    """Mean confidence; larger than the accuracy where the model is too sure."""
-    ece: Number
-    """Expected calibration error: mean over bins of |accuracy - confidence|, by size."""
-    ece_by_chance: Number
-    """What 95 % of perfectly calibrated models of this confidence stay below."""
-    brier: Interval
-    """Mean of (1 - p)^2, p the probability of the chosen response."""
-    log_loss: Interval
-    """Mean of -log p, in nats; 0.693 for one who never knows."""
-    bins: tuple[ReliabilityBin, ...]
-    """Ten of equal width from 0.5 to 1."""
 
 
 class Calibration(Frozen):

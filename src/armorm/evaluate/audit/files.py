@@ -1,4 +1,4 @@
-"""Writes audit.json and audit.md, and reads the first again."""
+"""Writes audit.json, audit.md and audit.html, and reads the first again."""
 
 from __future__ import annotations
 
@@ -7,32 +7,41 @@ from typing import Any
 
 from armorm.evaluate.audit.figures import SCHEMA, Audit
 from armorm.evaluate.audit.render import render_audit
+from armorm.evaluate.page_file import page_or_note, write_page
 from armorm.evaluate.stored import read_figures
 from armorm.storage import check_writable, write_bytes, write_json
 
 JSON_NAME = "audit.json"
 """The audit for programs."""
 MARKDOWN_NAME = "audit.md"
+"""The audit for readers of text."""
+PAGE_NAME = "audit.html"
 """The audit for readers."""
 
 
-def write_audit(audit: Audit, folder: Path) -> Path:
-    """Write audit.json and audit.md, each whole; one audit has one sequence of bytes.
+def write_audit(audit: Audit, folder: Path) -> Audit:
+    """Write audit.html, audit.md and audit.json, each whole; one audit has one sequence of bytes.
+
+    Without the extra that draws there is no page: an older one is removed, and a note says so.
 
     Args:
         audit: The audit.
         folder: Where to write; made when absent.
 
     Returns:
-        Path of audit.json.
+        The audit as written: with one more note where the page needs an extra.
 
     Raises:
         StorageError: the disk is full or cannot be written.
     """
+    page, note = page_or_note(audit, _render)
+    if note:
+        audit = audit.model_copy(update={"notes": (*audit.notes, note)})
+    write_page(page, folder / PAGE_NAME)
     write_bytes(folder / MARKDOWN_NAME, render_audit(audit).encode())
     # Last: a reader who finds audit.json finds the rest.
     write_json(folder / JSON_NAME, audit_json(audit))
-    return folder / JSON_NAME
+    return audit
 
 
 def check_audit_folder(folder: Path) -> None:
@@ -44,7 +53,7 @@ def check_audit_folder(folder: Path) -> None:
     Raises:
         StorageError: the disk is full or cannot be written; the folder is a file.
     """
-    for name in (MARKDOWN_NAME, JSON_NAME):
+    for name in (MARKDOWN_NAME, PAGE_NAME, JSON_NAME):
         check_writable(folder / name)
 
 
@@ -66,4 +75,11 @@ def read_audit(path: Path) -> Audit:
         DataError: as `read_figures`.
     """
     file = path / JSON_NAME if path.is_dir() else path
-    return read_figures(file, Audit, schema=SCHEMA)
+    return read_figures(file, Audit, schemas=(SCHEMA,))
+
+
+def _render(audit: Audit) -> str:
+    """The audit as a page; what draws it is loaded here, as few commands need it."""
+    from armorm.evaluate.html.audit_page import render_audit_html
+
+    return render_audit_html(audit)

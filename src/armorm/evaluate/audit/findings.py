@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from armorm.data.text_measures import MEASURES
 from armorm.evaluate.audit.figures import (
     SCORE,
     Calibration,
@@ -38,6 +39,9 @@ from armorm.evaluate.wording import number
 
 _SHOWN = 3
 
+_BY_LABEL = {measure.label: name for name, measure in MEASURES.items()}
+_MEASURE_OF_EDIT = {"padding": "log_length", "markdown": "markdown_density"}
+
 
 def find(
     *,
@@ -49,6 +53,7 @@ def find(
     gating: GatingAudit | None,
     shared_prompts: Sequence[Shared],
     extremes: dict[str, tuple[str, ...]],
+    measured: Sequence[str] = (),
 ) -> tuple[Finding, ...]:
     """Return every finding, the gravest first.
 
@@ -65,13 +70,14 @@ def find(
         shared_prompts: Files with prompts in common.
         extremes: Measure -> ids of the rows where score and measure are both far up or
             both far down (the reverse for a negative correlation).
+        measured: Measures that are nuisances of the model already.
 
     Returns:
         The findings; within a severity in the order of the arguments.
     """
     found = [
-        *_correlated(correlations, extremes),
-        *_raised(edits),
+        *_correlated(correlations, extremes, measured),
+        *_raised(edits, measured),
         *_moved(paraphrases),
         *calibration_findings(calibration),
         *structure_findings(structure),
@@ -82,7 +88,9 @@ def find(
 
 
 def _correlated(
-    correlations: Sequence[Correlation], extremes: dict[str, tuple[str, ...]]
+    correlations: Sequence[Correlation],
+    extremes: dict[str, tuple[str, ...]],
+    measured: Sequence[str],
 ) -> Iterable[Finding]:
     """The score follows how a response is written."""
     for measure in dict.fromkeys(one.measure for one in correlations):
@@ -106,27 +114,40 @@ def _correlated(
                     f"({number(before.value, sign=True)} before debias)."
                 ),
                 rows=extremes.get(measure, ()) if one.target == SCORE else (),
-                advice=_correlation_advice(one, measure, figure),
+                advice=_correlation_advice(one, figure, measured),
             )
 
 
-def _correlation_advice(one: Correlation, measure: str, figure: Interval) -> str:
+def _correlation_advice(one: Correlation, figure: Interval, measured: Sequence[str]) -> str:
     """What can be done about a correlation, by what the ratings say."""
+    name = _BY_LABEL[one.measure]
     rated = one.within_ratings
     if rated is not None and math.isfinite(rated.value) and rated.value * figure.value > 0:
         share = f"the ratings follow it too ({number(rated.value, sign=True)})"
         if abs(rated.value) >= abs(figure.value):
             return f"Nothing, as long as the ratings are right: {share}, and no less."
-        return (
-            f"{share.capitalize()}, but less: make {measure} a nuisance of the debias step if the "
-            "difference matters."
-        )
+        remedy = _left_over(name) if name in measured else f"{_with_recipe(name)} if it matters."
+        return f"{share[0].upper()}{share[1:]}, but less. {remedy}"
+    if name in measured:
+        return _left_over(name)
+    return f"{_with_recipe(name)}, unless it is what these ratings are about."
+
+
+def _with_recipe(name: str) -> str:
+    """The line of a recipe that removes a measure."""
+    return f"Train with `debias.measured: [{name}]` in the recipe"
+
+
+def _left_over(name: str) -> str:
+    """What can be done where the measure is a nuisance already."""
     return (
-        f"Make {measure} a nuisance of the debias step, unless it is what these ratings are about."
+        f"`{name}` is in `debias.measured` already; what is left is what its ridge head does not "
+        "predict: add rated rows that differ in it, or put such rows among those of "
+        "`debias.reference`."
     )
 
 
-def _raised(edits: Sequence[EditEffect]) -> Iterable[Finding]:
+def _raised(edits: Sequence[EditEffect], measured: Sequence[str]) -> Iterable[Finding]:
     """Edits that raise the score, and cuts that do not lower it."""
     for one in edits:
         if one.target != SCORE or not one.n:
@@ -160,17 +181,17 @@ def _raised(edits: Sequence[EditEffect]) -> Iterable[Finding]:
                 f"{most}"
             ),
             rows=tuple(row.id for row in one.largest),
-            advice=_edit_advice(one.edit, [e.target for e in lifted[:_SHOWN]]),
+            advice=_edit_advice(one.edit, [e.target for e in lifted[:_SHOWN]], measured),
         )
 
 
-def _edit_advice(edit: str, lifted: Sequence[str]) -> str:
+def _edit_advice(edit: str, lifted: Sequence[str], measured: Sequence[str]) -> str:
     """What can be done about an edit that raises the score."""
-    measured = {"padding": "length", "markdown": "markdown density"}
-    if edit in measured:
+    name = _MEASURE_OF_EDIT.get(edit)
+    if name is not None and name not in measured:
         return (
-            f"Make {measured[edit]} a nuisance of the debias step; add pairs whose rejected "
-            "response is the chosen one with this edit."
+            f"{_with_recipe(name)}; add pairs whose rejected response is the chosen one with this "
+            "edit."
         )
     less = f" or give less weight to {', '.join(lifted)}" if lifted else ""
     strip = " Remove such marks from responses before they are scored." * (edit == "chat header")

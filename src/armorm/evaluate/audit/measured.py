@@ -72,14 +72,14 @@ class Measured:
             found += [
                 Correlation(
                     target=target.name,
-                    measure=name,
+                    measure=kind.label,
                     before=spearman_interval(before, measure, grouping, self.resampling),
                     after=spearman_interval(after, measure, grouping, self.resampling),
                     within_before=within_interval(before, measure, grouping, self.resampling),
                     within_after=within_interval(after, measure, grouping, self.resampling),
                     within_ratings=self._ratings(target.name, measure),
                 )
-                for name, measure in zip(MEASURES, measures.T, strict=True)
+                for kind, measure in zip(MEASURES.values(), measures.T, strict=True)
             ]
         return tuple(found)
 
@@ -173,12 +173,12 @@ class Measured:
         grouping = group_rows(self.rows.groups, n_rows=self.scored.n)
         score = _from_mean(self.targets[0].values, grouping.index)
         found: dict[str, tuple[str, ...]] = {}
-        for name, measure in zip(MEASURES, self.measures.T, strict=True):
+        for kind, measure in zip(MEASURES.values(), self.measures.T, strict=True):
             product = score * _from_mean(measure, grouping.index)
             if product.sum() < 0:
                 product = -product
             order = np.argsort(-product, kind="stable")[:SHOWN_IDS]
-            found[name] = tuple(self.ids[i] for i in order if product[i] > 0)
+            found[kind.label] = tuple(self.ids[i] for i in order if product[i] > 0)
         return found
 
     @property

@@ -103,6 +103,8 @@ def audit_bundle(
             gating=gating,
             shared_prompts=shared,
             extremes=measured.extremes(),
+            # Fixed weights bypass the debias step.
+            measured=model.bundle.measured if model.weights is None else (),
         ),
         notes=_notes(rows, scored, effects, calibrated, note),
     )
@@ -137,6 +139,6 @@ def _notes(
     elif calibrated.temperature is None:
         notes.append(
             "no temperature is fitted: half of the prompts must have pairs that the model judges "
-            "right and some that it judges wrong"
+            "wrong, and a mean margin above 0"
         )
     return tuple(notes)

@@ -11,7 +11,15 @@ import numpy as np
 from armorm.evaluate.protocols.protocol import Protocol, ProtocolRow, Section
 from armorm.evaluate.protocols.rewardbench2 import TIES_WEIGHTS
 from armorm.evaluate.protocols.rm_bench import LEVELS
-from armorm.evaluate.protocols.shapes import MAIN, Judged, ScoredRows, best_of, judge
+from armorm.evaluate.protocols.shapes import (
+    MAIN,
+    Judged,
+    ScoredRows,
+    best_of,
+    judge,
+    judge_comparisons,
+)
+from armorm.evaluate.protocols.verdicts import Verdicts, all_known
 
 Kind = Literal["overall", "section", "part", "subset"]
 
@@ -45,7 +53,9 @@ class Measured:
     values: np.ndarray
     """Shape (n, c). What each row counts; 0 where it is not part of the component."""
     counted: np.ndarray
-    """Shape (n, c). 1 where a row is part of the component, else 0."""
+    """Shape (n, c). 1 where a row is part of the component, else 0; the same of every scorer."""
+    known: np.ndarray
+    """Shape (n,), bool. Rows that the scorer has a verdict on; no figure counts the others."""
     n_ties: int
     """Rows whose decision rests on equal scores."""
 
@@ -87,7 +97,7 @@ def figures_of(protocol: Protocol, components: Sequence[str]) -> list[Figure]:
 def measure(
     protocol: Protocol,
     rows: Sequence[ProtocolRow],
-    scores: np.ndarray,
+    scores: np.ndarray | Verdicts,
     keys: Sequence[Key],
 ) -> Measured:
     """Judge all rows for one scorer.
@@ -95,7 +105,8 @@ def measure(
     Args:
         protocol: What `cover` returned.
         rows: n rows.
-        scores: Shape (m,). Scores of the responses, row after row; finite.
+        scores: Verdicts, or, of a scorer, the scores alone, shape (m,): of the responses,
+            row after row; finite.
         keys: The c components, as `keys_of` returns them.
 
     Returns:
@@ -104,25 +115,27 @@ def measure(
     Raises:
         ValueError: a score is not finite.
     """
-    sizes = np.array([len(row.responses) for row in rows])
-    owner = np.repeat(np.arange(len(rows)), sizes)
+    verdicts = all_known(scores, len(rows)) if isinstance(scores, np.ndarray) else scores
+    owner = np.repeat(np.arange(len(rows)), [len(row.responses) for row in rows])
     subsets = np.array([row.subset for row in rows])
-    values = np.full((len(rows), len(keys)), np.nan)
+    values, known = np.full((len(rows), len(keys)), np.nan), verdicts.known.copy()
     n_ties = 0
     for section in protocol.sections:
         at = np.flatnonzero(np.isin(subsets, [subset.name for subset in section.subsets]))
-        mine = np.isin(owner, at)
-        judged = judge(
-            section.shape,
-            ScoredRows([rows[i] for i in at.tolist()], scores[mine]),
-            tie=protocol.tie,
-        )
-        n_ties += judged.n_ties
+        compared = verdicts.comparisons.get(section.name)
+        if compared is None:
+            mine = ScoredRows([rows[i] for i in at.tolist()], verdicts.scores[np.isin(owner, at)])
+            judged = judge(section.shape, mine, tie=protocol.tie)
+        else:
+            judged = judge_comparisons(section.shape, compared, tie=protocol.tie)
+        if section.shape == "ties":  # both rows of a number are judged together
+            known[at] = _whole_groups([rows[i].group for i in at.tolist()], known[at])
+        n_ties += int((judged.tied & known[at]).sum())
         for column, key in enumerate(keys):
             if key[0] in (section.name, _ALL):
                 _fill(values[:, column], at, subsets[at], key, judged)
     counted = np.isfinite(values)
-    return Measured(np.where(counted, values, 0.0), counted.astype(np.float64), n_ties)
+    return Measured(np.where(counted, values, 0.0), counted.astype(np.float64), known, n_ties)
 
 
 def reference_components(rows: Sequence[ProtocolRow]) -> list[str]:
@@ -185,6 +198,12 @@ def _parts(protocol: Protocol, components: Sequence[str]) -> list[Figure]:
     ]
     known = [Figure("part", name, {(_ALL, _ALL, name): 1.0}, False) for name in components]
     return [*levels, *ties, *known]
+
+
+def _whole_groups(groups: Sequence[str], known: np.ndarray) -> np.ndarray:
+    """Which rows are known together with all rows of their group."""
+    unknown = {group for group, is_known in zip(groups, known, strict=True) if not is_known}
+    return np.array([group not in unknown for group in groups], dtype=bool)
 
 
 def _fill(

@@ -57,7 +57,19 @@ def level_credit(chosen_scores: ArrayLike, rejected_scores: ArrayLike) -> np.nda
             f"`rejected_scores` must have shape {chosen.shape}, as `chosen_scores`; "
             f"got {rejected.shape}"
         )
-    wins = (chosen[:, :, None] > rejected[:, None, :]).astype(np.float64)
+    return cell_credit((chosen[:, :, None] > rejected[:, None, :]).astype(np.float64))
+
+
+def cell_credit(wins: np.ndarray) -> np.ndarray:
+    """Return what each row counts at each level, from the nine cells.
+
+    Args:
+        wins: Shape (n, 3, 3). 1 where the chosen response in style i beats the rejected one in
+            style j, else 0.
+
+    Returns:
+        Shape (n, 3), float64: hard, normal, easy; see `level_credit`.
+    """
     diagonal = wins[:, range(3), range(3)]
     return np.stack([wins[:, *_HARD].mean(1), diagonal.mean(1), wins[:, *_EASY].mean(1)], axis=1)
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Protocol as Interface
 from typing import runtime_checkable
-
-import numpy as np
 
 from armorm.data import BadRows, Drops
 from armorm.errors import DataError
 from armorm.evaluate.bootstrap import Resampling
 from armorm.evaluate.groups import group_rows
 from armorm.evaluate.interval import FEWEST_GROUPS
+from armorm.evaluate.protocols.compared import FigureIntervals, figure_intervals
 from armorm.evaluate.protocols.coverage import Coverage, cover
 from armorm.evaluate.protocols.figures import FigureResult, ProtocolResult, ScorerResult
-from armorm.evaluate.protocols.intervals import FigureIntervals, figure_intervals
 from armorm.evaluate.protocols.plan import (
     Figure,
     Kind,
@@ -30,7 +29,16 @@ from armorm.evaluate.protocols.plan import (
 from armorm.evaluate.protocols.protocol import TIES_IN_WORDS, Protocol, ProtocolRow
 from armorm.evaluate.protocols.read import default_data, read_protocol
 from armorm.evaluate.protocols.registry import find_protocol
-from armorm.evaluate.scoring import LengthScorer, Scorer, cached_scores
+from armorm.evaluate.protocols.verdicts import (
+    Verdicts,
+    all_known,
+    check_judge_mode,
+    verdicts_of,
+)
+from armorm.evaluate.scorers.bench import Contestant
+from armorm.evaluate.scorers.bench_judge import BenchJudge
+from armorm.evaluate.scorers.side_by_side import PairedDifference
+from armorm.evaluate.scoring import LengthScorer, Scorer
 from armorm.model.rows import rows_of
 from armorm.types import Conversation
 
@@ -54,7 +62,7 @@ class Refusing(Interface):
 
 def evaluate_protocol(
     protocol: Protocol | str,
-    scorers: Sequence[Scorer] | Callable[[], Sequence[Scorer]],
+    scorers: Sequence[Contestant] | Callable[[], Sequence[Contestant]],
     *,
     data: str | None = None,
     partial: bool = False,
@@ -67,12 +75,15 @@ def evaluate_protocol(
 
     Every text is scored once, whatever its rows, and scores are kept under `cache`, so that
     a second protocol on the same texts, or the same one after a crash, scores what is new.
-    The longer and the shorter response are scorers beside those given.
+    The longer and the shorter response are scorers beside those given. Overall figures of
+    every two scorers, but of two baselines, are compared at a level that holds for all of
+    these differences together.
 
     Args:
         protocol: A protocol, or the name of one.
-        scorers: At least one, or a function that opens them once the rows have been read and
-            found whole; differences are taken to the first.
+        scorers: At least one, judges included, or a function that opens them once the rows
+            have been read and found whole; the differences of single figures are taken to
+            the first.
         data: File, folder or hub id of the rows; None: where the protocol is published.
         partial: Whether figures of a part of the protocol are wanted.
         bad_rows: `stop`, or `drop` rows that cannot be read, or that a scorer cannot take,
@@ -87,9 +98,11 @@ def evaluate_protocol(
     Raises:
         DataError: rows without the columns of the protocol; a bad row under `stop`; subsets
             missing, unknown or of another size, unless `partial`; a score that is not
-            finite; a damaged file of the cache.
+            finite; a judge without any verdict; a damaged file of the cache.
         FeatureError: the backbone of a scorer cannot take a row, under `stop`.
-        ValueError: an unknown protocol; no scorer, or two of one name.
+        JudgeError: as `JudgeClient.ask`.
+        ValueError: an unknown protocol; no scorer, or two of one name; a judge that is to
+            compare where only ratings can decide.
     """
     protocol = find_protocol(protocol) if isinstance(protocol, str) else protocol
     drops, path = Drops(), data or default_data(protocol)
@@ -97,17 +110,23 @@ def evaluate_protocol(
     n_read = len(rows) + drops.total
     cover(protocol, rows, path=path, partial=partial)
     everyone = _with_baselines(scorers() if callable(scorers) else scorers)
+    for judge in (one for one in everyone if isinstance(one, BenchJudge)):
+        check_judge_mode(protocol, judge.mode)
     if bad_rows == "drop":
         rows = _usable(everyone, rows, drops, path)
     protocol, rows, coverage = cover(protocol, rows, path=path, partial=partial)
     with rows_of(path):
-        scores = _scores(everyone, rows, cache=cache, watch=watch)
+        verdicts = _verdicts(protocol, everyone, rows, cache=cache, watch=watch)
     figures = figures_of(protocol, reference_components(rows))
     keys = keys_of(figures)
-    measured = [measure(protocol, rows, one, keys) for one in scores]
+    measured = [measure(protocol, rows, one, keys) for one in verdicts]
     grouping = group_rows([row.group for row in rows], n_rows=len(rows))
-    found = figure_intervals(figures, keys, measured, grouping, resampling=resampling)
+    pairs = [(a, b) for a, b in combinations(range(len(everyone)), 2) if not _trivial(everyone, a)]
+    found = figure_intervals(
+        figures, keys, measured, grouping, resampling=resampling, compared=pairs
+    )
     notes = [drops.sentence(n_read)] if drops.total else []
+    notes += _notes(everyone, measured)
     if grouping.n_groups < FEWEST_GROUPS:
         notes.append(
             f"{grouping.n_groups} prompts are too few for intervals: {FEWEST_GROUPS} are needed"
@@ -123,13 +142,21 @@ def evaluate_protocol(
         coverage=coverage,
         n_rows=len(rows),
         n_prompts=grouping.n_groups,
-        scorers=_results(everyone, figures, measured, found),
+        scorers=_results(everyone, figures, verdicts, measured, found),
+        differences=tuple(
+            PairedDifference(
+                first=everyone[a].name, second=everyone[b].name, difference=one, finding=finding
+            )
+            for a, b, one, finding in found.compared
+        ),
+        level=resampling.level,
+        joint_level=found.joint_level,
         dropped=drops.as_dict(),
         notes=tuple(notes),
     )
 
 
-def _with_baselines(scorers: Sequence[Scorer]) -> list[Scorer]:
+def _with_baselines(scorers: Sequence[Contestant]) -> list[Contestant]:
     """The scorers given and the baselines that are not among them, names distinct."""
     if not scorers:
         raise ValueError("`scorers` must hold at least one scorer; got none")
@@ -143,7 +170,7 @@ def _with_baselines(scorers: Sequence[Scorer]) -> list[Scorer]:
 
 
 def _usable(
-    scorers: Sequence[Scorer], rows: Sequence[ProtocolRow], drops: Drops, path: str
+    scorers: Sequence[Contestant], rows: Sequence[ProtocolRow], drops: Drops, path: str
 ) -> list[ProtocolRow]:
     """The rows all of whose responses every scorer can take; the others are counted."""
     conversations = [one for row in rows for one in row.conversations()]
@@ -166,19 +193,41 @@ def _usable(
     return kept
 
 
-def _scores(
-    scorers: Sequence[Scorer], rows: Sequence[ProtocolRow], *, cache: Path | None, watch: Watch
-) -> list[np.ndarray]:
-    """Scores of all responses by each scorer, row after row."""
+def _verdicts(
+    protocol: Protocol,
+    scorers: Sequence[Contestant],
+    rows: Sequence[ProtocolRow],
+    *,
+    cache: Path | None,
+    watch: Watch,
+) -> list[Verdicts]:
+    """What each scorer says of all rows."""
     conversations = [one for row in rows for one in row.conversations()]
-    scores: list[np.ndarray] = []
+    verdicts: list[Verdicts] = []
     for scorer in scorers:
-        if scorer in BASELINES:  # cheaper than looking them up
-            scores.append(scorer.score(conversations))
+        if scorer in BASELINES and isinstance(scorer, LengthScorer):  # cheaper than looking up
+            verdicts.append(all_known(scorer.score(conversations), len(rows)))
             continue
         progress = functools.partial(watch, scorer.name)
-        scores.append(cached_scores(scorer, conversations, cache=cache, progress=progress))
-    return scores
+        verdicts.append(verdicts_of(protocol, rows, scorer, cache=cache, progress=progress))
+    return verdicts
+
+
+def _notes(scorers: Sequence[Contestant], measured: Sequence[Measured]) -> list[str]:
+    """What the scorers have to say, each sentence once, and whose verdicts are missing."""
+    said = [str(note) for one in scorers for note in getattr(one, "notes", ())]
+    for scorer, one in zip(scorers, measured, strict=True):
+        if n := int((~one.known).sum()):
+            said.append(
+                f"{scorer.name}: {n:,} of {len(one.known):,} rows have no verdict; its figures, "
+                "and differences to it, rest on the others"
+            )
+    return list(dict.fromkeys(said))
+
+
+def _trivial(scorers: Sequence[Contestant], first: int) -> bool:
+    """Whether a scorer, and so all behind it, was added as a baseline."""
+    return scorers[first] in BASELINES
 
 
 def _rule(protocol: Protocol, coverage: Coverage) -> str:
@@ -188,8 +237,9 @@ def _rule(protocol: Protocol, coverage: Coverage) -> str:
 
 
 def _results(
-    scorers: Sequence[Scorer],
+    scorers: Sequence[Contestant],
     figures: Sequence[Figure],
+    verdicts: Sequence[Verdicts],
     measured: Sequence[Measured],
     found: FigureIntervals,
 ) -> tuple[ScorerResult, ...]:
@@ -211,6 +261,8 @@ def _results(
             identity=scorer.identity,
             is_baseline=scorer in BASELINES,
             n_ties=measured[s].n_ties,
+            n_without=int((~measured[s].known).sum()),
+            judge=verdicts[s].judge,
             overall=next(iter(of_kind(s, "overall").values())),
             sections=of_kind(s, "section"),
             parts=of_kind(s, "part"),

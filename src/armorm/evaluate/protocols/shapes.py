@@ -17,7 +17,7 @@ from armorm.evaluate.protocols.judgebench import label_credit
 from armorm.evaluate.protocols.protocol import ProtocolRow, Shape, Tie
 from armorm.evaluate.protocols.rewardbench import pair_credit
 from armorm.evaluate.protocols.rewardbench2 import best_of_n_credit, judge_ties, ties_parts
-from armorm.evaluate.protocols.rm_bench import LEVELS, level_credit
+from armorm.evaluate.protocols.rm_bench import LEVELS, cell_credit, level_credit
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Judged:
 
     components: Mapping[str, np.ndarray]
     """By name, shape (n,). What each row counts; NaN where it is not part of the component."""
-    n_ties: int
-    """Rows whose decision rests on equal scores."""
+    tied: np.ndarray
+    """Shape (n,), bool. Rows whose decision rests on equal scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,10 @@ MAIN = "value"
 """The component that every shape has: what each row counts, between 0 and 1 but for references."""
 
 
+COMPARED: tuple[Shape, ...] = ("pairs", "labelled", "best of n", "grid")
+"""Shapes that comparisons decide; the others need a number for each response."""
+
+
 def judge(shape: Shape, scored: ScoredRows, *, tie: Tie) -> Judged:
     """Return what rows of one shape count.
 
@@ -72,23 +76,57 @@ def judge(shape: Shape, scored: ScoredRows, *, tie: Tie) -> Judged:
     return _SHAPES[shape](scored, tie)
 
 
+def judge_comparisons(shape: Shape, wins: np.ndarray, *, tie: Tie) -> Judged:
+    """Return what rows of one shape count by comparisons of every correct and every wrong response.
+
+    A comparison counts 1 where the correct response is named, 0 for the wrong one and 1/2
+    for a tie. A pair counts by the tie rule of the protocol; where a tie of scores goes to B, a
+    judge that names neither response has decided nothing, and loses. The first of n counts 1
+    over itself and all that it ties with, and 0 where it loses once; a cell of a grid is a
+    strict win.
+
+    Args:
+        shape: A key of `COMPARED`.
+        wins: Shape (n, i, j). Of i correct and j wrong responses; 0, 1/2 or 1.
+        tie: What an exact tie counts, of pairs.
+
+    Returns:
+        The components of each row.
+
+    Example:
+        >>> judge_comparisons("best of n", np.array([[[1.0, 0.5, 1.0]]]), tie="shared").components
+        {'value': array([0.5])}
+    """
+    tied = (wins == 0.5).any(axis=(1, 2))
+    if shape == "grid":
+        levels = cell_credit(np.floor(wins))
+        named = dict(zip(LEVELS, levels.T, strict=True))
+        return Judged({MAIN: levels.mean(axis=1), **named}, tied)
+    if shape == "best of n":
+        n_equal = 1.0 + (wins == 0.5).sum(axis=(1, 2))
+        lost = (wins == 0.0).any(axis=(1, 2))
+        return Judged({MAIN: np.where(lost, 0.0, 1.0 / n_equal)}, tied & ~lost)
+    credit = wins[:, 0, 0]
+    return Judged({MAIN: credit if tie == "half" else np.floor(credit)}, tied)
+
+
 def _pairs(scored: ScoredRows, tie: Tie) -> Judged:
     chosen, rejected = scored.table(2).T
     ties = preference_wins(chosen, rejected) == 0.5
-    return Judged({MAIN: pair_credit(chosen, rejected, tie=tie)}, int(ties.sum()))
+    return Judged({MAIN: pair_credit(chosen, rejected, tie=tie)}, ties)
 
 
 def _labelled(scored: ScoredRows, tie: Tie) -> Judged:
     del tie
     a, b = scored.table(2).T
     credit = label_credit(a, b, [row.label for row in scored.rows])
-    return Judged({MAIN: credit}, int((a == b).sum()))
+    return Judged({MAIN: credit}, a == b)
 
 
 def _best_of_n(scored: ScoredRows, tie: Tie) -> Judged:
     del tie
     credit = best_of_n_credit(scored.scores, scored.starts)
-    return Judged({MAIN: credit}, int(((credit > 0) & (credit < 1)).sum()))
+    return Judged({MAIN: credit}, (credit > 0) & (credit < 1))
 
 
 def _grid(scored: ScoredRows, tie: Tie) -> Judged:
@@ -97,7 +135,7 @@ def _grid(scored: ScoredRows, tie: Tie) -> Judged:
     credit = level_credit(chosen, rejected)
     equal = (chosen[:, :, None] == rejected[:, None, :]).any((1, 2))
     levels = dict(zip(LEVELS, credit.T, strict=True))
-    return Judged({MAIN: credit.mean(axis=1), **levels}, int(equal.sum()))
+    return Judged({MAIN: credit.mean(axis=1), **levels}, equal)
 
 
 def _ties(scored: ScoredRows, tie: Tie) -> Judged:
@@ -119,7 +157,7 @@ def _ties(scored: ScoredRows, tie: Tie) -> Judged:
     for name, values in parts.items():
         components[name] = np.full(n, np.nan)
         components[name][tied] = values
-    return Judged(components, int((judged.gap == 0).sum()))
+    return Judged(components, judged.gap == 0)
 
 
 def _references(scored: ScoredRows, tie: Tie) -> Judged:
@@ -138,7 +176,7 @@ def _references(scored: ScoredRows, tie: Tie) -> Judged:
         k *= 2
     top = np.repeat(np.maximum.reduceat(scored.scores, starts), sizes)
     n_at_top = np.add.reduceat((scored.scores == top).astype(np.int64), starts)
-    return Judged(components, int((n_at_top > 1).sum()))
+    return Judged(components, n_at_top > 1)
 
 
 def best_of(k: int) -> str:

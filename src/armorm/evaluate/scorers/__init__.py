@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from armorm.evaluate.scorers.bench import Contestant, Variant, bench_of, split_variant
+from armorm.evaluate.scorers.bench_judge import BenchJudge, JudgeMode
 from armorm.evaluate.scorers.hugging_face import HuggingFaceScorer
 from armorm.evaluate.scorers.judge import (
     JudgeCounts,
@@ -16,6 +18,7 @@ from armorm.evaluate.scorers.judge_prompts import OBJECTIVES, JudgedObjective, R
 from armorm.evaluate.scorers.names import FORMS, ScorerName, parse_scorer_name
 from armorm.evaluate.scorers.opening import (
     ScorerOptions,
+    open_bench_judge,
     open_judge,
     open_pair_judge,
     open_scorer,
@@ -31,10 +34,13 @@ from armorm.evaluate.scorers.side_by_side_table import side_by_side_table
 __all__ = [
     "FORMS",
     "OBJECTIVES",
+    "BenchJudge",
+    "Contestant",
     "HuggingFaceScorer",
     "JudgeClient",
     "JudgeCounts",
     "JudgeError",
+    "JudgeMode",
     "JudgeSettings",
     "JudgedObjective",
     "JudgedPairs",
@@ -47,10 +53,14 @@ __all__ = [
     "ScorerName",
     "ScorerOptions",
     "SideBySide",
+    "Variant",
+    "bench_of",
+    "open_bench_judge",
     "open_judge",
     "open_pair_judge",
     "open_scorer",
     "parse_scorer_name",
     "side_by_side",
     "side_by_side_table",
+    "split_variant",
 ]

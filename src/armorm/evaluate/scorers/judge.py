@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from armorm.evaluate.score_cache import Progress
 from armorm.evaluate.scorers.judge_client import Answer, JudgeClient
-from armorm.evaluate.scorers.judge_http import JudgeError
+from armorm.evaluate.scorers.judge_http import JudgeError, Sent
 from armorm.evaluate.scorers.judge_prompts import (
     OBJECTIVES,
     JudgedObjective,
@@ -50,8 +50,20 @@ class JudgeCounts:
     """Questions beyond the cap of requests."""
     n_from_cache: int = 0
     """Answers that were kept before."""
+    n_requests: int = 0
+    """Requests sent, repeated ones included."""
+    n_retried: int = 0
+    """Requests among them that repeat an earlier one."""
+    n_timed_out: int = 0
+    """Requests among them that had no answer in time."""
+    n_comparisons: int = 0
+    """Pairs that were answered in both orders."""
     n_contradictions: int = 0
-    """Pairs whose two orders name different responses."""
+    """Pairs among them whose two orders name different responses."""
+    n_decided: int = 0
+    """Verdicts that name a response."""
+    n_first: int = 0
+    """Verdicts among them that name the response shown first."""
     examples: tuple[str, ...] = ()
     """The beginnings of the first nonsense answers and of the first reasons for none."""
 
@@ -59,6 +71,20 @@ class JudgeCounts:
         """Add counts of further questions."""
         sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
         return JudgeCounts(**(sums | {"examples": sums["examples"][:_SHOWN]}))
+
+    def since(self, earlier: JudgeCounts) -> JudgeCounts:
+        """Return the counts of the questions after an earlier moment of the same judge."""
+        numbers = {
+            f.name: getattr(self, f.name) - getattr(earlier, f.name)
+            for f in fields(self)
+            if f.name != "examples"
+        }
+        return JudgeCounts(**numbers, examples=self.examples)
+
+    @property
+    def first_share(self) -> float:
+        """Share of verdicts that name the response shown first; NaN without such verdicts."""
+        return self.n_first / self.n_decided if self.n_decided else math.nan
 
     def sentences(self, name: str) -> tuple[str, ...]:
         """Say what a reader of the figures must know.
@@ -78,7 +104,7 @@ class JudgeCounts:
         found = [f"{name}: {n:,} of {self.n_questions:,} {what}" for what, n in kinds.items() if n]
         if self.n_contradictions:
             found.append(
-                f"{name}: {self.n_contradictions:,} of {self.n_questions // 2:,} pairs were judged "
+                f"{name}: {self.n_contradictions:,} of {self.n_comparisons:,} pairs were judged "
                 "differently in the two orders and count as ties"
             )
         return (*found, *(f"{name}: for example {text!r}" for text in self.examples))
@@ -148,21 +174,25 @@ class PairJudge:
             for pair in pairs
             for responses in ((pair.chosen, pair.rejected), (pair.rejected, pair.chosen))
         ]
+        sent = self._client.sent()
         answers = self._client.ask(questions, progress=progress)
         verdicts: list[Verdict | None] = [_verdict(answer) for answer in answers]
-        wins, n_contradictions = np.full(len(pairs), math.nan), 0
+        wins, n_compared, n_contradictions = np.full(len(pairs), math.nan), 0, 0
         for i in range(len(pairs)):
             chosen_first, rejected_first = verdicts[2 * i], verdicts[2 * i + 1]
             if chosen_first is not None and rejected_first is not None:
                 signs = _SIGN[chosen_first], -_SIGN[rejected_first]
                 wins[i] = 0.5 + 0.5 * np.sign(sum(signs))
+                n_compared += 1
                 n_contradictions += signs[0] * signs[1] < 0
-        decided = [verdict for verdict in verdicts if verdict in ("A", "B")]
-        return JudgedPairs(
-            wins,
-            decided.count("A") / len(decided) if decided else math.nan,
-            _counts(answers, [v is not None for v in verdicts], int(n_contradictions)),
+        counts = replace(
+            _counts(answers, [v is not None for v in verdicts], self._client.sent().since(sent)),
+            n_comparisons=n_compared,
+            n_contradictions=n_contradictions,
+            n_decided=verdicts.count("A") + verdicts.count("B"),
+            n_first=verdicts.count("A"),
         )
+        return JudgedPairs(wins, counts.first_share, counts)
 
 
 class RatingJudge:
@@ -227,13 +257,15 @@ class RatingJudge:
             StorageError: as `JudgeClient.ask`.
         """
         questions = [rating_question(c, self.objectives, self.scale) for c in conversations]
+        sent = self._client.sent()
         answers = self._client.ask(questions, progress=progress)
         ratings = np.full((len(answers), len(self.objectives)), math.nan)
         for i, answer in enumerate(answers):
             if answer.outcome == "answered":
                 found = parse_ratings(answer.text, self.objectives, self.scale)
                 ratings[i] = math.nan if found is None else found
-        counts = _counts(answers, [bool(np.isfinite(row).all()) for row in ratings], 0)
+        usable = [bool(np.isfinite(row).all()) for row in ratings]
+        counts = _counts(answers, usable, self._client.sent().since(sent))
         self.counts += counts
         return JudgedRatings(ratings, counts)
 
@@ -265,7 +297,18 @@ class RatingJudge:
                 f"beyond the cap), the first is {conversations[int(unrated[0])].id!r}; answers "
                 "so far are kept"
             )
-        return ((judged.ratings - self.scale.low) / (self.scale.high - self.scale.low)).mean(axis=1)
+        return self.unit_scores(judged.ratings)
+
+    def unit_scores(self, ratings: np.ndarray) -> np.ndarray:
+        """Return the mean rating of each row on [0, 1].
+
+        Args:
+            ratings: Shape (n, k), on the scale.
+
+        Returns:
+            Shape (n,); NaN where a rating is.
+        """
+        return ((ratings - self.scale.low) / (self.scale.high - self.scale.low)).mean(axis=1)
 
 
 def _verdict(answer: Answer) -> Verdict | None:
@@ -273,7 +316,7 @@ def _verdict(answer: Answer) -> Verdict | None:
     return parse_verdict(answer.text) if answer.outcome == "answered" else None
 
 
-def _counts(answers: Sequence[Answer], usable: Iterable[bool], contradictions: int) -> JudgeCounts:
+def _counts(answers: Sequence[Answer], usable: Iterable[bool], sent: Sent) -> JudgeCounts:
     """Count what became of each question."""
     bad = [answer for answer, is_usable in zip(answers, usable, strict=True) if not is_usable]
     kinds = [answer.outcome for answer in bad]
@@ -290,6 +333,8 @@ def _counts(answers: Sequence[Answer], usable: Iterable[bool], contradictions: i
         n_failed=kinds.count("failed"),
         n_not_asked=kinds.count("not asked"),
         n_from_cache=sum(answer.from_cache for answer in answers),
-        n_contradictions=contradictions,
+        n_requests=sent.n_requests,
+        n_retried=sent.n_retried,
+        n_timed_out=sent.n_timed_out,
         examples=tuple(dict.fromkeys(texts))[:_SHOWN],
     )

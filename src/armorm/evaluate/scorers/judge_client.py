@@ -15,6 +15,7 @@ from armorm.evaluate.scorers.judge_http import (
     JudgeError,
     JudgeSettings,
     Outcome,
+    Sent,
 )
 from armorm.evaluate.scorers.judge_prompts import VERSION
 from armorm.storage import fingerprint
@@ -69,6 +70,10 @@ class JudgeClient:
     def n_requests(self) -> int:
         """Requests sent since the client was made, repeated ones included."""
         return self._endpoint.n_requests
+
+    def sent(self) -> Sent:
+        """Return the requests since the client was made, by what became of them."""
+        return self._endpoint.sent()
 
     def facts(self) -> dict[str, object]:
         """Return what decides an answer besides the question: never the address or the key."""

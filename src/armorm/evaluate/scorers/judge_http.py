@@ -92,6 +92,21 @@ class Completion(NamedTuple):
     """The answer where there is one; else why not."""
 
 
+class Sent(NamedTuple):
+    """Requests so far."""
+
+    n_requests: int
+    """All, repeated ones included."""
+    n_retried: int
+    """Those that repeat an earlier one."""
+    n_timed_out: int
+    """Those that had no answer in time."""
+
+    def since(self, earlier: Sent) -> Sent:
+        """Return the requests after an earlier moment."""
+        return Sent(*(now - then for now, then in zip(self, earlier, strict=True)))
+
+
 class Endpoint:
     """An address that answers chat completions; counts its requests and stops at the cap."""
 
@@ -116,13 +131,18 @@ class Endpoint:
         self._key = _read_key(settings.key_variable)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._n_requests = 0
+        self._n_requests = self._n_retried = self._n_timed_out = 0
         self._opener = urllib.request.build_opener(_NoRedirect)
 
     @property
     def n_requests(self) -> int:
         """Requests sent so far, repeated ones included."""
         return self._n_requests
+
+    def sent(self) -> Sent:
+        """Return the requests so far, by what became of them."""
+        with self._lock:
+            return Sent(self._n_requests, self._n_retried, self._n_timed_out)
 
     def stop(self) -> None:
         """Send nothing more and end every wait."""
@@ -151,9 +171,12 @@ class Endpoint:
         for i in range(self.settings.n_retries + 1):
             if last is not None and self._stopped.wait(self._wait(i, last.retry_after)):
                 return Completion("not asked", "the run was stopped")
-            if not self._take():
+            if not self._take(is_repeated=last is not None):
                 return Completion("not asked", "the cap of requests was reached")
             last = self._attempt(body)
+            if last.is_late:
+                with self._lock:
+                    self._n_timed_out += 1
             if last.outcome != "failed":
                 return Completion(last.outcome, last.why)
         assert last is not None  # there is a first attempt whatever the retries
@@ -161,12 +184,13 @@ class Endpoint:
             raise JudgeError(f"{self.url}: a judge must answer there; got {last.why}")
         return Completion("failed", last.why)
 
-    def _take(self) -> bool:
+    def _take(self, *, is_repeated: bool) -> bool:
         """Count a request before it is sent; False where the cap leaves none."""
         with self._lock:
             if self._stopped.is_set() or self._n_requests >= self.settings.max_requests:
                 return False
             self._n_requests += 1
+            self._n_retried += is_repeated
             return True
 
     def _wait(self, i: int, retry_after: float | None) -> float:
@@ -187,15 +211,19 @@ class Endpoint:
             with error:
                 return self._refusal(error)
         except TimeoutError:
-            return _Attempt("failed", f"no answer within {self.settings.timeout_s:g} s")
+            return self._late()
         except urllib.error.URLError as error:
             if isinstance(error.reason, TimeoutError):
-                return _Attempt("failed", f"no answer within {self.settings.timeout_s:g} s")
+                return self._late()
             # A connection that breaks while the request is sent may hold the next time.
             is_absent = not isinstance(error.reason, ConnectionResetError | BrokenPipeError)
             return _Attempt("failed", self._hide(str(error.reason)), is_absent=is_absent)
         except (OSError, http.client.HTTPException) as error:
             return _Attempt("failed", f"a broken connection ({type(error).__name__})")
+
+    def _late(self) -> _Attempt:
+        """A request that had no answer in time."""
+        return _Attempt("failed", f"no answer within {self.settings.timeout_s:g} s", is_late=True)
 
     def _refusal(self, error: urllib.error.HTTPError) -> _Attempt:
         """What an answer with an error status means."""
@@ -241,6 +269,8 @@ class _Attempt(NamedTuple):
     """Seconds that the server asks to wait."""
     is_absent: bool = False
     """Whether nobody listens there."""
+    is_late: bool = False
+    """Whether there was no answer in time."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

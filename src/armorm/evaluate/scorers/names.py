@@ -14,9 +14,11 @@ ScorerKind = Literal["reward model", "hugging face", "judge", "length", "random"
 
 _HUB_ID = re.compile(r"(?P<id>[\w-][\w.-]*(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?")
 _JUDGE = re.compile(r"(?P<model>.+?)@(?P<url>https?:.*)", re.IGNORECASE | re.DOTALL)
-_WORDS = ("length", "-length", "random")
+# An argument that begins with a dash would be an option, so each has a word as well.
+_LENGTHS = {"longest": True, "shortest": False, "length": True, "-length": False}
+_WORDS = (*_LENGTHS, "random")
 _PREFIXES = ("hf:", "judge:")
-FORMS = "a folder or hub id, hf:ID[@REVISION], judge:MODEL@URL, length, -length or random"
+FORMS = "a folder or hub id, hf:ID[@REVISION], judge:MODEL@URL, longest, shortest or random"
 """Every form of a name, for help texts and errors."""
 
 
@@ -36,7 +38,7 @@ class ScorerName:
     url: str = ""
     """Of a judge."""
     longer: bool = True
-    """Of `length`: whether the longer response wins."""
+    """Of a length: whether the longer response wins."""
 
 
 def parse_scorer_name(text: str) -> ScorerName:
@@ -44,8 +46,8 @@ def parse_scorer_name(text: str) -> ScorerName:
 
     A path that is here is a path, whatever it looks like. `hf:ID` is a sequence classifier of
     Hugging Face, by hub id or folder; `judge:MODEL@URL` a language model behind an
-    OpenAI-compatible endpoint; `length` and `-length` prefer the longer and the shorter
-    response, `random` draws.
+    OpenAI-compatible endpoint; `longest` and `shortest` (also `length` and
+    `-length`) prefer the longer and the shorter response, `random` draws.
 
     Args:
         text: The name.
@@ -67,8 +69,8 @@ def parse_scorer_name(text: str) -> ScorerName:
     if text.startswith("judge:"):
         return _judge(text)
     if not _is_here(text):
-        if text in ("length", "-length"):
-            return ScorerName(text, "length", longer=text == "length")
+        if text in _LENGTHS:
+            return ScorerName(text, "length", longer=_LENGTHS[text])
         if text == "random":
             return ScorerName(text, "random")
         _check_path(text)

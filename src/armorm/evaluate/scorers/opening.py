@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from armorm.evaluate.scorers.bench_judge import BenchJudge, JudgeMode
 from armorm.evaluate.scorers.hugging_face import HuggingFaceScorer
 from armorm.evaluate.scorers.judge import PairJudge, RatingJudge
 from armorm.evaluate.scorers.judge_client import JudgeClient
@@ -34,6 +35,8 @@ class ScorerOptions:
     """What a judge rates."""
     scale: RatingScale = field(default_factory=RatingScale)
     """The numbers that a judge may give."""
+    judge_mode: JudgeMode | None = None
+    """How a judge among other models decides; None leaves it to the rows."""
     seed: int = 0
     """Of random scores."""
 
@@ -74,6 +77,27 @@ def open_scorer(name: str | ScorerName, *, options: ScorerOptions | None = None)
         )
         return HuggingFaceScorer(classifier, name=name.text)
     return BundleScorer(RewardModel.load(name.target, device=options.device, dtype=options.dtype))
+
+
+def open_bench_judge(name: str | ScorerName, *, options: ScorerOptions | None = None) -> BenchJudge:
+    """Open the judge that a name means to stand among other models, on rows of any shape.
+
+    Args:
+        name: `judge:MODEL@URL`, or its parts.
+        options: How it is asked; the defaults where None.
+
+    Returns:
+        The judge.
+
+    Raises:
+        StorageError: the cache cannot be read.
+        ValueError: as `open_scorer`; the name is not that of a judge.
+    """
+    name = parse_scorer_name(name) if isinstance(name, str) else name
+    options = options or ScorerOptions()
+    client = open_judge(name, options=options)
+    ratings = RatingJudge(client, objectives=options.objectives, scale=options.scale)
+    return BenchJudge(PairJudge(client), ratings, mode=options.judge_mode)
 
 
 def open_pair_judge(name: str | ScorerName, *, options: ScorerOptions | None = None) -> PairJudge:

@@ -135,8 +135,25 @@ class _Settings:
         self.n_resamples = n_resamples
 
     def resamples(self, level: float) -> int:
-        """Draws that leave a few beyond each end of an interval."""
-        return max(self.n_resamples, math.ceil(2 * _TAIL_DRAWS / (1.0 - level)))
+        """Draws for an interval of some level."""
+        return enough_resamples(self.n_resamples, level)
+
+
+def enough_resamples(n_resamples: int, level: float) -> int:
+    """Return how often to draw so that a few draws lie beyond each end of an interval.
+
+    Args:
+        n_resamples: At least so often.
+        level: Of the interval.
+
+    Returns:
+        Number of draws.
+
+    Example:
+        >>> enough_resamples(2000, 0.95), enough_resamples(2000, 0.995)
+        (2000, 8000)
+    """
+    return max(n_resamples, math.ceil(round(2 * _TAIL_DRAWS / (1.0 - level), 6)))
 
 
 def _figures(name: str, wins: np.ndarray, settings: _Settings) -> ScorerFigures:
@@ -147,13 +164,7 @@ def _figures(name: str, wins: np.ndarray, settings: _Settings) -> ScorerFigures:
     if n_groups < FEWEST_GROUPS:
         accuracy = value_only(float(values.mean()), n_rows=values.size, n_groups=n_groups)
     else:
-        accuracy = accuracy_interval(
-            values,
-            index,
-            n_resamples=settings.n_resamples,
-            level=settings.level,
-            seed=settings.seed,
-        )
+        accuracy = accuracy_interval(values, index, level=settings.level)
     return ScorerFigures(
         name=name,
         accuracy=accuracy,
@@ -185,14 +196,21 @@ def _difference(
         )
 
     shown = interval(settings.level)
-    finding = _finding(shown)
+    finding = paired_finding(shown)
     if finding in ("ahead", "behind") and settings.joint_level > settings.level:
-        finding = _finding(interval(settings.joint_level))
+        finding = paired_finding(interval(settings.joint_level))
     return PairedDifference(first=first, second=second, difference=shown, finding=finding)
 
 
-def _finding(difference: Interval) -> Finding:
-    """What an interval shows of the first scorer."""
+def paired_finding(difference: Interval) -> Finding:
+    """Say what an interval shows of the first scorer.
+
+    Args:
+        difference: Figure of the first minus that of the second.
+
+    Returns:
+        `ahead` or `behind` where the interval leaves 0 out.
+    """
     if not difference.has_interval:
         return "unknown"
     if difference.low > 0:
