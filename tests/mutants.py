@@ -1430,49 +1430,6 @@ MUTANTS = (
         "self._n_retried += 1",
         "evaluate/test_scorers_judge.py",
     ),
-    # What a run leaves out, measures and calibrates
-    Mutant(
-        "a row counted once a file",
-        "train/decontaminate.py",
-        "drops.add(file_of[row.id], CONTAMINATED)",
-        "drops.add(file_of[row.id], CONTAMINATED, len(holders))",
-        "train/test_decontaminate.py",
-    ),
-    Mutant(
-        "figures by the temperature of their own pairs",
-        "train/temperature.py",
-        "fit_temperature(logits[~inside], beta=1.0)",
-        "fit_temperature(logits[inside], beta=1.0)",
-        "train/test_temperature.py",
-    ),
-    Mutant(
-        "a measure beyond its scale",
-        "data/text_measures.py",
-        "min(max(self.function(text), self.scale.low), self.scale.high)",
-        "max(self.function(text), self.scale.low)",
-        "train/test_measured.py",
-    ),
-    Mutant(
-        "debias matrix put in transposed",
-        "train/stages.py",
-        "torch.tensor(kept)] = fit.matrix",
-        "torch.tensor(kept)] = fit.matrix.T",
-        "train/test_folds.py",
-    ),
-    Mutant(
-        "beta multiplied by its temperature",
-        "train/output.py",
-        'final.gating.facts["beta"] / _temperature(report)',
-        'final.gating.facts["beta"] * _temperature(report)',
-        "train/test_temperature.py",
-    ),
-    Mutant(
-        "measures in the mean Spearman",
-        "evaluate/objectives.py",
-        "judged = [j for j, name in enumerate(objectives) if name not in measured]",
-        "judged = list(range(len(objectives)))",
-        "train/test_measured.py",
-    ),
     # Reports
     Mutant(
         "the chosen response is the longer one",
@@ -1480,27 +1437,6 @@ MUTANTS = (
         "np.where(is_longer, wins, 1.0 - wins)",
         "wins",
         "evaluate/test_length.py",
-    ),
-    Mutant(
-        "texts of rows as markup",
-        "evaluate/html/page.py",
-        "autoescape=True",
-        "autoescape=False",
-        "evaluate/test_html.py",
-    ),
-    Mutant(
-        "one name for the parts of two drawings",
-        "evaluate/html/svg.py",
-        'f"{key}-{value}"',
-        "value",
-        "evaluate/test_html.py",
-    ),
-    Mutant(
-        "an older report refused",
-        "evaluate/stored.py",
-        '{**content, "schema": newest}',
-        "content",
-        "evaluate/test_report.py",
     ),
     # Explanations
     Mutant(
@@ -1531,13 +1467,6 @@ MUTANTS = (
         "not_rated = ~rated[:, : len(block)]",
         "explain/test_nearest.py",
     ),
-    Mutant(
-        "neighbours that the head was not fitted on",
-        "train/comparisons.py",
-        "torch.nonzero(rated.folds != fit.held_out)",
-        "torch.nonzero(rated.folds >= 0)",
-        "train/test_comparisons.py",
-    ),
     # Labelling
     Mutant(
         "best against best",
@@ -1567,13 +1496,6 @@ MUTANTS = (
         "steps = np.maximum(size - n, 0.0) / size + 0 * i",
         "label/test_summary.py",
     ),
-    Mutant(
-        "input that changes meanwhile",
-        "label/survey.py",
-        "part_digest(part) != survey.digests[n - 1]",
-        "not part",
-        "label/test_run.py",
-    ),
     # Serving
     Mutant(
         "the same client first again",
@@ -1588,20 +1510,6 @@ MUTANTS = (
         "n_own = row.n_tokens - (row.n_shared if is_known else 0)",
         "n_own = row.n_tokens",
         "serve/test_batching.py",
-    ),
-    Mutant(
-        "coefficients in place of the gating",
-        "serve/answers.py",
-        "gating=named(1) if self.is_gated else None",
-        "gating=named(2) if self.is_gated else None",
-        "serve/test_routes.py",
-    ),
-    Mutant(
-        "places of a later batch",
-        "client/plan.py",
-        "int(m[1]) + start",
-        "int(m[1])",
-        "client/test_client.py",
     ),
 )
 
