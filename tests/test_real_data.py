@@ -13,6 +13,7 @@ from armorm.train.output import scales_of
 from armorm.train.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
 PAGE = ROOT / "docs/real-data.md"
 DATA = os.environ.get("ARMORM_REAL_DATA")
 
@@ -102,6 +103,8 @@ def test_the_page_quotes_the_stored_run(real_data, stored):
     for table in (real_data.table_of, real_data.objectives_of, real_data.left_out_of):
         for line in table(stored):
             assert line in lines
+    readme = README.read_text().splitlines()
+    assert all(line in readme for line in real_data.table_of(stored))
 
 
 def test_the_stored_run_has_every_file_and_every_rival(real_data, stored):
