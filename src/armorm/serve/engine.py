@@ -258,7 +258,11 @@ class Engine:
                 self._settle(frame)
         self._is_ready = False
         self._process = None
-        left = await process.end()
+        try:
+            left = await process.end()
+        except asyncio.CancelledError:  # stopped meanwhile: the process is waited for all the same
+            await process.end()
+            raise
         if self.failure is None and not self._stopping:
             if self._facts is None:
                 self._fail(f"the model process ended ({left}) before the model was loaded")
