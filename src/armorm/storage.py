@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -225,6 +226,29 @@ def _make_part(path: Path, folder: Path) -> Path:
 def _part_name(path: Path, folder: Path) -> Path:
     """Return a name that nothing has yet."""
     return folder / f".{path.name}.{secrets.token_hex(8)}.part"
+
+
+def try_lock(path: Path, kind: int, held: contextlib.ExitStack) -> bool:
+    """Lock a file for as long as the stack holds; say whether nobody else has it.
+
+    Args:
+        path: The file; made when absent.
+        kind: `fcntl.LOCK_SH` or `fcntl.LOCK_EX`.
+        held: Keeps the lock, which goes with the process at the latest.
+
+    Returns:
+        False where another process holds a lock that excludes this one.
+
+    Raises:
+        StorageError: the file cannot be made or opened.
+    """
+    with storage_errors(path):
+        lock = held.enter_context(path.open("a"))
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -111,3 +111,12 @@ def pairs(rows):
 @pytest.fixture
 def rated(rows):
     return rows("rated.jsonl", RATED)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder to run in."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder

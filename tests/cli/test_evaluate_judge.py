@@ -18,15 +18,6 @@ def bench(rows):
     return rows("bench.jsonl", ROWS)
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty folder to run in."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def number(user):
     return int(user.split("Question ")[1].split("?")[0])
 

@@ -28,15 +28,6 @@ def bench(rows):
     return rows("bench.jsonl", ROWS)
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty folder to run in."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def test_table_says_whose_figures_and_what_is_covered(armorm, bundle, bench, here):
     done = armorm("evaluate", bundle, "--protocol", "rewardbench", "--data", bench, "--partial")
     assert done.code == 0, done.err

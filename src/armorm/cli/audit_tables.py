@@ -6,6 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from armorm.cli.terminal import number_table
 from armorm.evaluate.audit.figures import SCORE, Audit
 from armorm.evaluate.audit.render import summary_sentence
 from armorm.evaluate.wording import number, share, spread
@@ -36,7 +37,9 @@ def audit_summary(audit: Audit) -> Group:
 
 def _correlations(audit: Audit) -> Table:
     """Of the score with every measure."""
-    table = _table("score and", "before debias", "after", "in one prompt, before", "after", "")
+    table = number_table(
+        "score and", "before debias", "after", "in one prompt, before", "after", ""
+    )
     for one in audit.correlations:
         if one.target == SCORE:
             table.add_row(
@@ -52,7 +55,7 @@ def _correlations(audit: Audit) -> Table:
 
 def _edits(audit: Audit) -> Table:
     """Of every edit and cut on the score."""
-    table = _table("edit or cut", "rows", "raised", "", "mean change", "")
+    table = number_table("edit or cut", "rows", "raised", "", "mean change", "")
     for one in audit.edits:
         if one.target == SCORE:
             table.add_row(
@@ -63,13 +66,4 @@ def _edits(audit: Audit) -> Table:
                 number(one.mean_change.value, sign=True),
                 spread(one.mean_change, sign=True),
             )
-    return table
-
-
-def _table(first: str, *numbers: str) -> Table:
-    """An empty table."""
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column(first, overflow="fold")
-    for name in numbers:
-        table.add_column(name, justify="right")
     return table

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from armorm.cli.terminal import OptionError
+from armorm.cli.terminal import OptionError, number_table
 
 if TYPE_CHECKING:  # --help must not wait for torch
     from armorm.data import DataSource
@@ -132,7 +132,7 @@ def _counts(found: Mapping[str, Any]) -> list[str]:
 
 def _scores(found: Mapping[str, Any]) -> Table:
     """Mean scores, and what the best of n would score."""
-    table = _table("score", "mean", "sd", "lowest", "highest")
+    table = number_table("score", "mean", "sd", "lowest", "highest")
     score = found["score"]
     table.add_row("all candidates", *(f"{score[k]:.4f}" for k in ("mean", "sd", "min", "max")))
     curve = found["best_of_n"]
@@ -171,7 +171,7 @@ def _pairs(pairs: Mapping[str, Any]) -> list[str]:
 
 def _deciding(found: Mapping[str, Any]) -> Table:
     """How often each objective decided, the most frequent first."""
-    table = _table("objective", "mean", "among the deciding", "decided alone")
+    table = number_table("objective", "mean", "among the deciding", "decided alone")
     pairs = found["pairs"]
     names = sorted(pairs["deciding"], key=lambda name: -pairs["deciding"][name])
     for name in names[:_SHOWN_OBJECTIVES]:
@@ -183,13 +183,4 @@ def _deciding(found: Mapping[str, Any]) -> Table:
         )
     if len(names) > _SHOWN_OBJECTIVES:
         table.add_row(f"and {len(names) - _SHOWN_OBJECTIVES} more in summary.json", "", "", "")
-    return table
-
-
-def _table(first: str, *numbers: str) -> Table:
-    """An empty table."""
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column(first, overflow="fold")
-    for name in numbers:
-        table.add_column(name, justify="right")
     return table

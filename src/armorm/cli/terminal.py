@@ -23,7 +23,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Column
+from rich.table import Column, Table
 
 from armorm.errors import ArmormError, RecipeError
 
@@ -72,6 +72,15 @@ def print_json(value: Any) -> None:
         value: JSON values; no NaN where the caller has made it null.
     """
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def number_table(first: str, *numbers: str) -> Table:
+    """Return an empty table: a column of names, and one of numbers for each further heading."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column(first, overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table
 
 
 def remarks(notes: Iterable[str]) -> None:

@@ -8,15 +8,15 @@ from typing import Any
 
 from armorm.evaluate.figures import READ_SCHEMAS, Report
 from armorm.evaluate.markdown import Picture, render_markdown
-from armorm.evaluate.page_file import page_or_note, write_page
+from armorm.evaluate.page_file import check_shown, write_shown
 from armorm.evaluate.stored import read_figures
-from armorm.storage import check_writable, write_bytes, write_json
 
-JSON_NAME = "report.json"
+_NAME = "report"
+JSON_NAME = f"{_NAME}.json"
 """The report for programs."""
-MARKDOWN_NAME = "report.md"
+MARKDOWN_NAME = f"{_NAME}.md"
 """The report for readers of text."""
-PAGE_NAME = "report.html"
+PAGE_NAME = f"{_NAME}.html"
 """The report for readers."""
 
 
@@ -38,14 +38,13 @@ def write_report(report: Report, folder: Path, *, pictures: Sequence[Picture] = 
     Raises:
         StorageError: the disk is full or cannot be written.
     """
-    page, note = page_or_note(report, _render)
-    if note and note not in report.notes:
-        report = report.model_copy(update={"notes": (*report.notes, note)})
-    write_page(page, folder / PAGE_NAME)
-    write_bytes(folder / MARKDOWN_NAME, render_markdown(report, pictures).encode())
-    # Last: a reader who finds report.json finds the rest.
-    write_json(folder / JSON_NAME, report_json(report))
-    return report
+    return write_shown(
+        report,
+        folder,
+        _NAME,
+        page=_render,
+        markdown=lambda written: render_markdown(written, pictures),
+    )
 
 
 def check_report_folder(folder: Path) -> None:
@@ -57,8 +56,7 @@ def check_report_folder(folder: Path) -> None:
     Raises:
         StorageError: the disk is full or cannot be written; the folder is a file.
     """
-    for name in (MARKDOWN_NAME, PAGE_NAME, JSON_NAME):
-        check_writable(folder / name)
+    check_shown(folder, _NAME)
 
 
 def report_json(report: Report) -> dict[str, Any]:

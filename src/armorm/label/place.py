@@ -13,7 +13,14 @@ from typing import Any
 from armorm.errors import StorageError
 from armorm.features.blocks import Shard
 from armorm.label.tables import file_kind, remove_leftovers
-from armorm.storage import check_writable, digest_file, fingerprint, storage_errors, write_json
+from armorm.storage import (
+    check_writable,
+    digest_file,
+    fingerprint,
+    storage_errors,
+    try_lock,
+    write_json,
+)
 
 SCHEMA = 1
 """Version of the folder's layout; a newer one is refused."""
@@ -156,10 +163,10 @@ class Place:
             self.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
             kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-            if not _locked(self.folder / LOCK, kind, held):
+            if not try_lock(self.folder / LOCK, kind, held):
                 raise StorageError(f"{self.output}: another process is labelling into this file")
             own = self.folder / f"{LOCK}-{str(shard).replace('/', '-of-')}"
-            if shared and not _locked(own, fcntl.LOCK_EX, held):
+            if shared and not try_lock(own, fcntl.LOCK_EX, held):
                 raise StorageError(f"{self.output}: another process is computing shard {shard}")
             if not shared:
                 self._clear()
@@ -225,14 +232,3 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return content if isinstance(content, dict) else None
-
-
-def _locked(path: Path, kind: int, held: contextlib.ExitStack) -> bool:
-    """Lock a file for as long as the stack holds; say whether nobody else has it."""
-    with storage_errors(path):
-        lock = held.enter_context(path.open("a"))
-    try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -14,7 +14,7 @@ from pathlib import Path
 from armorm.errors import StorageError
 from armorm.evaluate.report import JSON_NAME, MARKDOWN_NAME, PAGE_NAME
 from armorm.model.bundle import check_bundle_folder
-from armorm.storage import check_writable, storage_errors
+from armorm.storage import check_writable, storage_errors, try_lock
 
 LOCK = ".lock"
 """Held while a run writes into its folder."""
@@ -94,10 +94,10 @@ def hold_run(folder: Path, *, part: str = "") -> Generator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as held:
         whole = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        if not _locked(folder / LOCK, whole, held):
+        if not try_lock(folder / LOCK, whole, held):
             raise StorageError(f"{folder}: another run is using this folder")
         own = folder / f"{LOCK}-{part.replace('/', '-of-')}"
-        if shared and not _locked(own, fcntl.LOCK_EX, held):
+        if shared and not try_lock(own, fcntl.LOCK_EX, held):
             raise StorageError(f"{folder}: another process is computing shard {part}")
         if not shared:
             clear_place(folder)
@@ -106,17 +106,6 @@ def hold_run(folder: Path, *, part: str = "") -> Generator[None]:
         finally:
             if new and not shared and [path.name for path in folder.iterdir()] == [LOCK]:
                 shutil.rmtree(folder)
-
-
-def _locked(path: Path, kind: int, held: contextlib.ExitStack) -> bool:
-    """Lock a file for as long as the stack holds; say whether nobody else has it."""
-    with storage_errors(path):
-        lock = held.enter_context(path.open("a"))
-    try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def remove_pictures(folder: Path) -> None:

@@ -7,15 +7,15 @@ from typing import Any
 
 from armorm.evaluate.audit.figures import SCHEMA, Audit
 from armorm.evaluate.audit.render import render_audit
-from armorm.evaluate.page_file import page_or_note, write_page
+from armorm.evaluate.page_file import check_shown, write_shown
 from armorm.evaluate.stored import read_figures
-from armorm.storage import check_writable, write_bytes, write_json
 
-JSON_NAME = "audit.json"
+_NAME = "audit"
+JSON_NAME = f"{_NAME}.json"
 """The audit for programs."""
-MARKDOWN_NAME = "audit.md"
+MARKDOWN_NAME = f"{_NAME}.md"
 """The audit for readers of text."""
-PAGE_NAME = "audit.html"
+PAGE_NAME = f"{_NAME}.html"
 """The audit for readers."""
 
 
@@ -34,14 +34,7 @@ def write_audit(audit: Audit, folder: Path) -> Audit:
     Raises:
         StorageError: the disk is full or cannot be written.
     """
-    page, note = page_or_note(audit, _render)
-    if note:
-        audit = audit.model_copy(update={"notes": (*audit.notes, note)})
-    write_page(page, folder / PAGE_NAME)
-    write_bytes(folder / MARKDOWN_NAME, render_audit(audit).encode())
-    # Last: a reader who finds audit.json finds the rest.
-    write_json(folder / JSON_NAME, audit_json(audit))
-    return audit
+    return write_shown(audit, folder, _NAME, page=_render, markdown=render_audit)
 
 
 def check_audit_folder(folder: Path) -> None:
@@ -53,8 +46,7 @@ def check_audit_folder(folder: Path) -> None:
     Raises:
         StorageError: the disk is full or cannot be written; the folder is a file.
     """
-    for name in (MARKDOWN_NAME, PAGE_NAME, JSON_NAME):
-        check_writable(folder / name)
+    check_shown(folder, _NAME)
 
 
 def audit_json(audit: Audit) -> dict[str, Any]:

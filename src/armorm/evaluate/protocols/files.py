@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from armorm.evaluate.page_file import page_or_note, write_page
-from armorm.evaluate.protocols.figures import SCHEMA, ProtocolResult, result_json
+from armorm.evaluate.page_file import check_shown, write_shown
+from armorm.evaluate.protocols.figures import SCHEMA, ProtocolResult
 from armorm.evaluate.protocols.render import render_result
 from armorm.evaluate.stored import read_figures
-from armorm.storage import check_writable, write_bytes, write_json
 
-JSON_NAME = "protocol.json"
+_NAME = "protocol"
+JSON_NAME = f"{_NAME}.json"
 """The result for programs."""
 
-MARKDOWN_NAME = "protocol.md"
+MARKDOWN_NAME = f"{_NAME}.md"
 """The result for readers of text."""
 
-PAGE_NAME = "protocol.html"
+PAGE_NAME = f"{_NAME}.html"
 """The result for readers."""
 
 
@@ -35,14 +35,7 @@ def write_result(result: ProtocolResult, folder: Path) -> ProtocolResult:
     Raises:
         StorageError: the disk is full or cannot be written.
     """
-    page, note = page_or_note(result, _render)
-    if note:
-        result = result.model_copy(update={"notes": (*result.notes, note)})
-    write_page(page, folder / PAGE_NAME)
-    write_bytes(folder / MARKDOWN_NAME, render_result(result).encode())
-    # Last: a reader who finds protocol.json finds the rest.
-    write_json(folder / JSON_NAME, result_json(result))
-    return result
+    return write_shown(result, folder, _NAME, page=_render, markdown=render_result)
 
 
 def check_result_folder(folder: Path) -> None:
@@ -54,8 +47,7 @@ def check_result_folder(folder: Path) -> None:
     Raises:
         StorageError: the disk is full or cannot be written; the folder is a file.
     """
-    for name in (MARKDOWN_NAME, PAGE_NAME, JSON_NAME):
-        check_writable(folder / name)
+    check_shown(folder, _NAME)
 
 
 def read_result(path: Path) -> ProtocolResult:
