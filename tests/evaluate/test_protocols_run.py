@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from armorm.data import Drops, group_of
 from armorm.errors import DataError
@@ -409,22 +410,37 @@ def test_scorers_that_hardly_differ_get_the_interval_of_bonett_and_price(write):
     assert found.low < found.value == 0.0 < found.high
 
 
+UNEVEN = Protocol(
+    name="uneven",
+    title="Uneven",
+    sections=(Section("all", (Subset("big", 200), Subset("small", 20))),),
+    layout="pair",
+    tie="loss",
+    rule="mean of two subsets",
+    reference="made up",
+)
+
+
+def test_scorers_that_hardly_differ_on_uneven_subsets_have_few_effective_prompts(write):
+    """Two halves of 200 and 20 prompts weigh as 1 / (200 / 400^2 + 20 / 40^2) equal ones."""
+    twin = Oracle()
+    twin.name, twin.identity = "twin", "0b" * 32
+    rows = rewardbench_rows({"big": 200, "small": 20})
+    result = run(UNEVEN, write("rows.jsonl", rows), scorers=[Oracle(), twin])
+    found = result.scorers[1].sections["all"].difference
+    effective = 1 / (200 / 400**2 + 20 / 40**2)
+    half = stats.t.ppf(0.975, 219) * 2**0.5 / (effective + 2)
+    assert (found.method, found.value) == ("bonett-price", 0.0)
+    assert (found.low, found.high) == pytest.approx((-half, half))
+
+
 def test_a_small_heavy_subset_counts_by_its_effective_number(write):
     """Two subsets of one weight, 200 and 20 rows: the 20 decide how wide the interval is."""
-    protocol = Protocol(
-        name="uneven",
-        title="Uneven",
-        sections=(Section("all", (Subset("big", 200), Subset("small", 20))),),
-        layout="pair",
-        tie="loss",
-        rule="mean of two subsets",
-        reference="made up",
-    )
     rows = rewardbench_rows({"big": 200, "small": 20})
     lost = [*range(0, 200, 5), *range(200, 220, 5)]
     for i in lost:
         rows[i]["chosen"], rows[i]["rejected"] = rows[i]["rejected"], rows[i]["chosen"]
-    oracle = run(protocol, write("rows.jsonl", rows)).scorers[0]
+    oracle = run(UNEVEN, write("rows.jsonl", rows)).scorers[0]
     section, small = oracle.sections["all"].result, oracle.subsets["small"].result
     assert section.value == pytest.approx(0.8)
     assert (section.method, section.n_groups) == ("wilson", 220)

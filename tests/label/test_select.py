@@ -108,6 +108,12 @@ def test_a_best_response_that_cannot_be_paired_gives_way_to_an_equal_one():
     assert pairs(group, "best-worst", max_shorter=0) == ((1, 2),)
 
 
+def test_top_responses_without_a_pair_say_why_whatever_others_could_be_paired():
+    """The best has its own text or its own score against it; only the second best could pair."""
+    texts = ["same", "same", "other", "same"]
+    assert why(scored([8.0, 8.25, 8.25, 8.0], texts=texts), "top-1") == "equal scores"
+
+
 def test_the_reason_is_that_of_the_best_response():
     # 1 and 2 could be paired, but the rule wants the best one.
     group = scored([0.9, 0.5, 0.1], lengths=[100, 10, 10])

@@ -194,7 +194,7 @@ def choose_pairs(group: Scored, options: PairOptions) -> Choice:
     pairs = pick(group, able, order, options)
     if pairs:
         return Choice(tuple(pairs))
-    return Choice(reason=_reason(group, steps, options))
+    return Choice(reason=_reason(group, steps, order, options))
 
 
 def _allowed(group: Scored, options: PairOptions) -> list[tuple[np.ndarray, str]]:
@@ -226,11 +226,23 @@ def _dominates(values: np.ndarray) -> np.ndarray:
     return np.stack(rows)
 
 
-def _reason(group: Scored, steps: list[tuple[np.ndarray, str]], options: PairOptions) -> str:
-    """The condition that leaves no pair, of the best response where the rule wants that one."""
-    of_best = options.rule.kind in (BEST_WORST, BEST_RANDOM)
-    rows = group.scores == group.scores.max() if of_best else slice(None)
-    return next(reason for able, reason in steps if not able[rows].any())
+def _reason(
+    group: Scored, steps: list[tuple[np.ndarray, str]], order: np.ndarray, options: PairOptions
+) -> str:
+    """The condition that leaves no pair, among those that the rule would take."""
+    wanted = np.ones_like(steps[0][0])
+    if options.rule.kind in (BEST_WORST, BEST_RANDOM):
+        wanted[group.scores < group.scores.max()] = False
+    elif options.rule.kind == TOP:
+        chosen = _chosen(order, options)
+        wanted[np.setdiff1d(order, chosen)] = False
+        wanted[:, chosen] = False
+    return next(reason for able, reason in steps if not (able & wanted).any())
+
+
+def _chosen(order: np.ndarray, options: PairOptions) -> np.ndarray:
+    """The K best, or as many as leave each of them another response."""
+    return order[: min(options.rule.k, len(order) // 2)]
 
 
 def _best(group: Scored, able: np.ndarray, order: np.ndarray) -> int | None:
@@ -268,7 +280,7 @@ def _top(
     group: Scored, able: np.ndarray, order: np.ndarray, options: PairOptions
 ) -> list[tuple[int, int]]:
     """The K best, each with the worst that is left."""
-    chosen = order[: min(options.rule.k, len(order) // 2)]
+    chosen = _chosen(order, options)
     free = np.ones(len(order), dtype=bool)
     free[chosen] = False
     pairs: list[tuple[int, int]] = []
